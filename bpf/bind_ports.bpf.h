@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * bind_ports: a task binds only the listed ports below a bound, TCP and UDP
+ * apart. Port 0, and with it every port that the kernel picks, is untouched.
+ */
+#ifndef CGNET_BIND_PORTS_BPF_H
+#define CGNET_BIND_PORTS_BPF_H
+
+#include "kernel.bpf.h"
+#include "policy.h"
+
+static __always_inline bool bind_ports_listed(const struct policy *p, enum protocol protocol,
+					      __u16 port)
+{
+	__u32 block = p->port_block[protocol][port / LIMIT_BLOCK_PORTS];
+	__u32 bit = port % LIMIT_BLOCK_PORTS;
+
+	return block < LIMIT_BLOCKS && (p->block[block][bit / 64] >> bit % 64 & 1);
+}
+
+static __always_inline enum verdict bind_ports_verdict(const struct policy *p,
+						       const struct bpf_sock_addr *ctx)
+{
+	__u16 port = bpf_ntohs((__u16)ctx->user_port);
+	enum protocol protocol;
+	__u32 governed;
+
+	switch (ctx->protocol) {
+	case IPPROTO_TCP:
+	case IPPROTO_MPTCP:
+		protocol = PROTOCOL_TCP;
+		governed = FLAG_TCP;
+		break;
+	case IPPROTO_UDP:
+	case IPPROTO_UDPLITE:
+		protocol = PROTOCOL_UDP;
+		governed = FLAG_UDP;
+		break;
+	default:
+		return ALLOW;
+	}
+	if (!(p->controls & CONTROL_BIND_PORTS) || !(p->flags & governed))
+		return ALLOW;
+	if (!port || port >= p->below)
+		return ALLOW;
+	if (!bind_ports_listed(p, protocol, port))
+		return REFUSE;
+	return p->flags & FLAG_UNPRIVILEGED ? ALLOW_PRIVILEGED : ALLOW;
+}
+
+#endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The few kernel structs that we read. libbpf relocates each access by name
+ * (CO-RE), so only the members that we use stand here, in any order.
+ */
+#ifndef CGNET_KERNEL_BPF_H
+#define CGNET_KERNEL_BPF_H
+
+#include <stdbool.h>
+#include <linux/bpf.h>
+#include <linux/in.h>
+#include <linux/in6.h>
+#include <asm-generic/errno.h>
+#include <asm-generic/socket.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+
+/* The address families are in no header that user space shares with us. */
+enum family {
+	AF_INET = 2,
+	AF_INET6 = 10,
+};
+
+/* What the kernel takes from a cgroup or lsm_cgroup program. */
+enum verdict {
+	REFUSE = 0,		/* -EPERM, unless bpf_set_retval() says otherwise */
+	ALLOW = 1,
+	ALLOW_PRIVILEGED = 3,	/* bind4 and bind6 only: skip CAP_NET_BIND_SERVICE
+				 * (since 5.12, 772412176fb9) */
+};
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct net {
+	__u64 net_cookie;
+};
+
+typedef struct {
+	struct net *net;
+} possible_net_t;
+
+struct sock_common {
+	possible_net_t skc_net;
+};
+
+struct sock {
+	struct sock_common __sk_common;
+	__u32 sk_priority;
+};
+
+struct socket {
+	struct sock *sk;
+};
+
+#pragma clang attribute pop
+
+#endif

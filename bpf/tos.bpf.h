@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * tos: IP_TOS and IPV6_TCLASS take only a DSCP that is on the list, or 0, which
+ * every socket starts with. The two ECN bits are the stack's own and are not
+ * looked at.
+ */
+#ifndef CGNET_TOS_BPF_H
+#define CGNET_TOS_BPF_H
+
+#include "kernel.bpf.h"
+#include "policy.h"
+
+enum tos {
+	TOS_DSCP_SHIFT = 2,
+	TOS_BYTE = 0xff,
+	TCLASS_DEFAULT = -1,	/* IPV6_TCLASS: back to 0 */
+};
+
+/* ctx->optlen after a program has done the kernel's work: it skips its own. */
+enum optlen {
+	OPTLEN_HANDLED = -1,
+};
+
+static __always_inline bool tos_listed(const struct policy *p, __u32 tos)
+{
+	__u32 dscp = (tos & TOS_BYTE) >> TOS_DSCP_SHIFT;
+
+	return !dscp || (p->tos >> dscp & 1);
+}
+
+static __always_inline bool tos_is_ip(const struct bpf_sockopt *ctx)
+{
+	return ctx->level == IPPROTO_IP && ctx->optname == IP_TOS;
+}
+
+static __always_inline bool tos_is_ipv6(const struct bpf_sockopt *ctx)
+{
+	return ctx->level == IPPROTO_IPV6 && ctx->optname == IPV6_TCLASS;
+}
+
+/*
+ * The value as the kernel will read it: an int, or for IP_TOS the one byte that
+ * a shorter buffer holds. The kernel gives the program 16 bytes at the least,
+ * zeroed behind what the task passed.
+ */
+static __always_inline bool tos_value(struct bpf_sockopt *ctx, __s32 *value)
+{
+	void *end = ctx->optval_end;
+	void *val = ctx->optval;
+
+	if (val + sizeof(*value) > end || !ctx->optlen)
+		return false;
+	*value = *(__s32 *)val;
+	if (ctx->optlen > 0 && ctx->optlen < (int)sizeof(*value))
+		*value = *(__u8 *)val;
+	return true;
+}
+
+static __always_inline bool tos_refuses(const struct policy *p, struct bpf_sockopt *ctx)
+{
+	__s32 tos;
+
+	if (!(p->controls & CONTROL_TOS) || (!tos_is_ip(ctx) && !tos_is_ipv6(ctx)))
+		return false;
+	if (!tos_value(ctx, &tos))
+		return false;		/* too short: the kernel's own EINVAL */
+	if (tos_is_ipv6(ctx) && tos == TCLASS_DEFAULT)
+		return false;
+	return !tos_listed(p, tos);
+}
+
+/*
+ * IP_TOS overwrites the priority with rt_tos2priority() (__ip_sock_set_tos()).
+ * Set it here instead, put the priority back, and let the kernel skip its own
+ * part. False where the kernel would not let us (an IPv6-only socket).
+ */
+static __always_inline bool tos_set_keeping_priority(struct bpf_sockopt *ctx, __s32 tos)
+{
+	void *end = ctx->optval_end;
+	__s32 *val = ctx->optval;
+	struct bpf_sock *sk = ctx->sk;
+	__u32 priority = 0;
+
+	if (!sk || (void *)(val + 1) > end)
+		return false;
+	if (bpf_getsockopt(sk, SOL_SOCKET, SO_PRIORITY, &priority, sizeof(priority)) ||
+	    bpf_setsockopt(sk, IPPROTO_IP, IP_TOS, &tos, sizeof(tos)) ||
+	    bpf_setsockopt(sk, SOL_SOCKET, SO_PRIORITY, &priority, sizeof(priority)))
+		return false;
+	*val = tos;	/* an ancestor's program reads an int */
+	ctx->optlen = OPTLEN_HANDLED;
+	return true;
+}
+
+/* What the socket was given before it was governed is found at bind(). */
+static __always_inline bool tos_refuses_bind(const struct policy *p, struct bpf_sock_addr *ctx,
+					     int level, int name)
+{
+	__s32 tos = 0;
+
+	if (!(p->controls & CONTROL_TOS) ||
+	    bpf_getsockopt(ctx, level, name, &tos, sizeof(tos)))
+		return false;
+	return !tos_listed(p, tos);
+}
+
+#endif

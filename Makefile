@@ -1,0 +1,69 @@
+# linux.cgnet: `make help` lists what there is to do. Every target sets up the
+# machine first (tools/setup.sh), which takes no time once that is done.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+# The kernels that the kernel tests run on: images that tests/vm knows.
+KERNELS ?= debian12 debian13 debian13-backports
+# Handed to pytest by unit and kernel, for instance ARGS="-k tos -x".
+ARGS ?=
+
+BUILD := $(CURDIR)/.build
+PYTHON := $(CURDIR)/.venv/bin/python
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cgnet
+# The tree as a Python package, for what imports ansible_collections.linux.cgnet.
+DEV := PYTHONPATH=$(BUILD)
+# The collection as its users have it.
+INSTALLED := ANSIBLE_COLLECTIONS_PATH=$(BUILD)/collections
+JUNIT := $(BUILD)/junit
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: help
+help: ## this list
+	@sed -nE 's/^([a-z%-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do \
+	    printf '  %-18s %s\n' "$$name" "$$text"; done
+
+.PHONY: setup
+setup: ## packages, .venv and the links of .build (the others do this by themselves)
+	@bash tools/setup.sh
+
+.PHONY: object
+object: setup ## compile bpf/*.bpf.c into plugins/objects/
+	$(DEV) $(PYTHON) -m tools.build_objects
+
+## Checks that need no guest
+
+.PHONY: lint ruff mypy yamllint ansible-lint changelog
+lint: ruff mypy yamllint ansible-lint changelog ## ruff, mypy, yamllint, ansible-lint, changelog
+
+ruff: setup ## Python: rules and format
+	ruff check .
+	ruff format --check .
+
+mypy: setup ## Python: types, strict, in module_utils and plugin_utils
+	mypy
+
+yamllint: setup ## YAML
+	yamllint --strict .
+
+ansible-lint: setup ## playbooks, roles and the collection's own files, production profile
+	ansible-lint --offline
+
+changelog: setup ## changelog fragments
+	antsibull-changelog lint
+
+.PHONY: unit
+unit: object ## unit tests
+	@mkdir -p $(JUNIT)
+	$(DEV) pytest tests/unit --junitxml=$(JUNIT)/unit.xml $(ARGS)
+
+.PHONY: clean distclean
+clean: ## end the guests; remove what was built, keep .venv and the image cache
+	@if [ -x $(PYTHON) ] && [ -d .vm ]; then $(PYTHON) -m tests.vm down --all; fi
+	rm -rf .build .vm plugins/objects tests/output
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .ansible
+
+distclean: clean ## clean, and remove .venv and the image cache
+	rm -rf .venv "$(CACHE)"

@@ -1,0 +1,75 @@
+# Copyright (c) 2026, the cgnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What can go wrong, and what to do about it.
+
+CgnetError
+├── InputError        what the user wrote is not possible; nothing was changed
+├── HostError         the host lacks something that everything here needs
+├── UnsupportedError  this kernel can't enforce a declared control
+├── ObjectError       a BPF object that can't be used
+└── KernelError       the kernel refused a call; carries errno
+
+Every message says what, where and the remedy. Nothing here speaks Ansible.
+"""
+
+from __future__ import annotations
+
+import errno as _errno
+import os
+
+
+class CgnetError(Exception):
+    """The root: catch this to catch all of ours and nothing else."""
+
+
+class InputError(CgnetError):
+    """What the user wrote: the field, its value, what is allowed, the remedy."""
+
+    def __init__(self, field: str, value: object, allowed: str, remedy: str = "") -> None:
+        self.field = field
+        self.value = value
+        message = f"{field}: {value!r} is not possible: {allowed}"
+        super().__init__(f"{message}. {remedy}." if remedy else f"{message}.")
+
+
+class HostError(CgnetError):
+    """The host: what is missing and how to get it."""
+
+    def __init__(self, missing: str, remedy: str) -> None:
+        super().__init__(f"{missing}. {remedy}.")
+
+
+class UnsupportedError(CgnetError):
+    """A declared control that can't be enforced here."""
+
+    def __init__(self, cgroup: str, control: str, reason: str) -> None:
+        super().__init__(
+            f"{cgroup}: {control} can't be enforced on this host: {reason}. "
+            'Nothing was changed. To apply what is possible all the same: "on_unsupported: warn".'
+        )
+
+
+class ObjectError(CgnetError):
+    """A BPF object that can't be used: what is wrong with it and the remedy."""
+
+    def __init__(self, name: str, problem: str, remedy: str) -> None:
+        super().__init__(f"object {name}: {problem}. {remedy}.")
+
+
+class KernelError(CgnetError):
+    """A call that the kernel refused.
+
+    `errno` is the kernel's; `log` is the verifier's, or "".
+    """
+
+    def __init__(self, call: str, errno: int, remedy: str = "", log: str = "") -> None:
+        self.errno = errno
+        self.log = log
+        name = _errno.errorcode.get(errno, str(errno))
+        message = f"{call}: {name} ({os.strerror(errno)})."
+        if remedy:
+            message += f" {remedy}."
+        if log:
+            message += "\nThe verifier's last words:\n" + "\n".join(log.splitlines()[-12:])
+        super().__init__(message)

@@ -1,0 +1,134 @@
+# Copyright (c) 2026, the cgnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The values that everything else passes around: frozen, pure, comparable.
+
+Dependencies point down: nothing here imports anything of ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Mapping, Optional, Tuple, Union
+
+Range = Tuple[int, int]
+"""First and last port, both included."""
+
+
+@dataclass(frozen=True)
+class BindPorts:
+    """Listed ports per protocol; None: that protocol is not governed; (): none allowed."""
+
+    tcp: Optional[Tuple[Range, ...]]
+    udp: Optional[Tuple[Range, ...]]
+    below: int
+    unprivileged: bool
+
+
+@dataclass(frozen=True)
+class Sockopts:
+    """A list of (level, name) that is allowed, or denied."""
+
+    allow: bool
+    options: Tuple[Tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a cgroup's tasks may do. None: that control does not govern.
+
+    `priority` is SO_PRIORITY (32 bits, host order), `tos` the DSCPs (0 to 63)
+    in ascending order, `netns` "host" or "any"; a decoded policy that governs
+    another network namespace than this host's carries its cookie instead.
+    """
+
+    priority: Optional[int] = None
+    tos: Optional[Tuple[int, ...]] = None
+    bind_ports: Optional[BindPorts] = None
+    ipv4: Optional[str] = None
+    sockopts: Optional[Sockopts] = None
+    netns: Union[str, int] = "host"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What decides whether a hook can be enforced here.
+
+    `lsm` is the kernel's list of active security modules, or None where
+    securityfs is not mounted; `lsm_cgroup` says that the kernel's own BTF knows
+    that attach type; `netns_cookie` names this process's network namespace.
+    """
+
+    release: str
+    lsm: Optional[Tuple[str, ...]]
+    lsm_cgroup: bool
+    netns_cookie: int
+
+
+@dataclass(frozen=True)
+class Program:
+    """One program of an object: its name and its section, such as cgroup/bind4."""
+
+    name: str
+    section: str
+
+
+@dataclass(frozen=True)
+class BpfObject:
+    """What a host needs to know of an object before it has seen it.
+
+    `version` names the object and its layout in 25 characters that bpffs takes;
+    `storage` is the cgroup storage map that a value is written to, or "".
+    """
+
+    name: str
+    sha256: str
+    version: str
+    programs: Tuple[Program, ...]
+    storage: str = ""
+
+
+@dataclass(frozen=True)
+class Cgroup:
+    """A live cgroup: the path below the mount, its id, and an open descriptor.
+
+    The descriptor is what is attached to, so a path that changes its meaning
+    meanwhile does not matter; it takes no part in comparison.
+    """
+
+    path: str
+    id: int
+    fd: int = field(default=-1, compare=False)
+
+
+@dataclass(frozen=True)
+class Held:
+    """What the kernel holds for one cgroup under one version of an object.
+
+    `attached` are programs whose pinned link is alive and runs the pinned
+    program; `broken` are pinned links that do not; `value` is what is stored,
+    or None where the kernel has made no storage yet.
+    """
+
+    attached: frozenset[str] = frozenset()
+    broken: frozenset[str] = frozenset()
+    value: Optional[bytes] = None
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """One version of an object in the kernel: its programs, and cgroup id → Held."""
+
+    programs: frozenset[str]
+    cgroups: Mapping[int, Held]
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Everything of one object's name in the kernel: version → Loaded.
+
+    `alive` maps the ids of the cgroups that still exist to their paths.
+    """
+
+    versions: Mapping[str, Loaded]
+    alive: Mapping[int, str]

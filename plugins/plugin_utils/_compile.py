@@ -1,0 +1,82 @@
+# Copyright (c) 2026, the cgnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Compile a BPF source on the controller, once per content.
+
+What comes out depends on the source, the headers beside it, the flags and the
+compiler's version, and on nothing else: the cache is named by a hash of these.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+from ansible_collections.linux.cgnet.plugins.module_utils._errors import ObjectError
+
+CLANG = os.environ.get("CGNET_CLANG", "clang-16")
+STRIP = os.environ.get("CGNET_LLVM_STRIP", CLANG.replace("clang", "llvm-strip"))
+
+# v3: the 32-bit instructions and jumps that every kernel since 5.1 has.
+FLAGS = (
+    "--target=bpf", "-mcpu=v3", "-std=gnu11", "-O2", "-g",
+    "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror",
+)  # fmt: skip
+
+
+def include_flags() -> list[str]:
+    """Where Debian keeps <asm/...> of this machine; a BPF target has no such path itself."""
+    return [f"-idirafter{path}" for path in sorted(Path("/usr/include").glob("*-linux-gnu*"))]
+
+
+def _run(source: Path, command: list[str]) -> str:
+    try:
+        done = subprocess.run(command, cwd=source.parent, capture_output=True, text=True)
+    except FileNotFoundError as error:
+        raise ObjectError(
+            source.name,
+            f"{command[0]} is not on this controller",
+            "Install clang 16 or later and libbpf's headers (Debian: clang-16 llvm-16 libbpf-dev), "
+            "name it in CGNET_CLANG, or give a compiled .bpf.o as the source",
+        ) from error
+    if done.returncode:
+        raise ObjectError(
+            source.name, f"it does not compile:\n{done.stderr.strip()}", "Mend the source"
+        )
+    return done.stdout
+
+
+def key(source: Path) -> str:
+    """The hash (hex sha256) of everything that the result depends on."""
+    version = _run(source, [CLANG, "--version"])
+    major = re.search(r"clang version (\d+)", version)
+    if not major or int(major.group(1)) < 16:
+        raise ObjectError(source.name, f"{CLANG} is no clang 16 or later", "Install clang-16")
+    preprocessed = _run(source, [CLANG, *FLAGS, *include_flags(), "-E", source.name])
+    text = "\0".join([version, *FLAGS, preprocessed])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def compile_object(source: Path, cache: Path) -> Path:
+    """Compile `source` (a .bpf.c) unless `cache` has it; return the object's path.
+
+    Raises ObjectError with the compiler's own words. Two runs at once are safe:
+    the object is renamed into place.
+    """
+    if not source.is_file():
+        raise ObjectError(source.name, f"{source} is no file", "Name an existing .bpf.c")
+    target = cache / f"{key(source)}.bpf.o"
+    if target.exists():
+        return target
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache) as scratch:
+        fresh = Path(scratch) / "fresh.o"
+        _run(source, [CLANG, *FLAGS, *include_flags(), "-c", source.name, "-o", str(fresh)])
+        # DWARF holds this machine's paths and is of no use to a kernel; BTF stays.
+        _run(source, [STRIP, "-g", str(fresh)])
+        fresh.rename(target)
+    return target

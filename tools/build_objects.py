@@ -1,0 +1,108 @@
+# Copyright (c) 2026, the cgnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Build bpf/*.bpf.c into plugins/objects/, each with its manifest beside it.
+
+    python3 -m tools.build_objects [--check]
+
+Also writes plugins/module_utils/_abi.py, the mirror of the struct that
+policy.bpf.o stores, from that object's BTF; with --check it says instead
+whether the file is what the object gives, and changes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.linux.cgnet.plugins.plugin_utils._compile import compile_object
+from ansible_collections.linux.cgnet.plugins.plugin_utils._object import read_manifest
+
+ROOT = Path(__file__).parents[1]
+OBJECTS = ROOT / "plugins/objects"
+CACHE = ROOT / ".build/objects"
+MIRROR = ROOT / "plugins/module_utils/_abi.py"
+
+HEAD = '''\
+# Copyright (c) 2026, the cgnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The mirror of bpf/policy.h.
+
+Generated from the BTF of policy.bpf.o by `make object`. Do not edit.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import enum
+from typing import Any, Dict
+'''
+
+
+def _ctype(shape: Any) -> str:
+    if isinstance(shape, list):
+        return f"{_ctype(shape[0])} * {shape[1]}"
+    return f"ctypes.c_{shape.replace('u', 'uint').replace('s', 'int')}"
+
+
+def _literal(value: Any, depth: int = 0) -> list[str]:
+    """A dict of dicts as source, a line an entry: what changed is what a diff shows."""
+    pad = "    " * depth
+    lines = []
+    for key, inner in value.items():
+        if isinstance(inner, dict):
+            lines += [f'{pad}"{key}": {{', *_literal(inner, depth + 1), f"{pad}}},"]
+        elif key == "fields":
+            rows = [f"{pad}    {json.dumps(row)}," for row in inner]
+            lines += [f'{pad}"{key}": [', *rows, f"{pad}],"]
+        else:
+            lines.append(f'{pad}"{key}": {json.dumps(inner)},')
+    return lines
+
+
+def render_mirror(layout: dict[str, Any]) -> str:
+    """_abi.py: an enum class each, the ctypes struct, and the layout as data."""
+    lines = [HEAD]
+    for name, members in layout["enums"].items():
+        prefix = name.upper() + "_"
+        base = "IntFlag" if name in ("control", "flag") else "IntEnum"
+        lines += ["", f"class {name.capitalize()}(enum.{base}):", f'    """enum {name}."""', ""]
+        lines += [f"    {k.replace(prefix, '', 1)} = {v}" for k, v in members.items()] + [""]
+    lines += ["", "class Policy(ctypes.LittleEndianStructure):"]
+    lines += [f'    """struct policy: {layout["size"]} bytes."""', ""]
+    lines += ["    _fields_ = ("]
+    lines += [f'        ("{name}", {_ctype(shape)}),' for name, _at, shape in layout["fields"]]
+    lines += ["    )", "", "", "LAYOUT: Dict[str, Any] = {", *_literal(layout, 1), "}", ""]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Build everything; 1 if --check finds the mirror out of date."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
+    OBJECTS.mkdir(exist_ok=True)
+    for source in sorted((ROOT / "bpf").glob("*.bpf.c")):
+        name = source.name[: -len(".bpf.c")]
+        built = compile_object(source, CACHE)
+        manifest = read_manifest(name, built.read_bytes())
+        if name == "policy":
+            text = render_mirror(manifest["layout"])
+            if check and MIRROR.read_text() != text:
+                print("plugins/module_utils/_abi.py is not what bpf/policy.h gives: make object")
+                return 1
+            if not check and (not MIRROR.exists() or MIRROR.read_text() != text):
+                MIRROR.write_text(text)
+        if not check:
+            shutil.copyfile(built, OBJECTS / f"{name}.bpf.o")
+            (OBJECTS / f"{name}.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -29,8 +29,10 @@ class InputError(CgnetError):
     def __init__(self, field: str, value: object, allowed: str, remedy: str = "") -> None:
         self.field = field
         self.value = value
-        message = f"{field}: {value!r} is not possible: {allowed}"
-        super().__init__(f"{message}. {remedy}." if remedy else f"{message}.")
+        message = f"{field}: {value!r} is not possible: {allowed}."
+        if remedy:
+            message += f" {remedy}" if remedy.endswith("?") else f" {remedy}."
+        super().__init__(message)
 
 
 class HostError(CgnetError):

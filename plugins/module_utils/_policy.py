@@ -1,0 +1,300 @@
+# Copyright (c) 2026, the cgnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A policy between its three forms: what the user writes, Policy, and bytes.
+
+    parse: YAML data → Policy          show: Policy → canonical YAML data
+    encode: Policy → struct policy     decode: struct policy → Policy
+
+Pure. decode(encode(p)) == p and parse(show(p)) == p for every valid policy.
+A control is declared once, in CONTROLS.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass, fields
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+
+from ansible_collections.linux.cgnet.plugins.module_utils import _ports, _sockopts, _values
+from ansible_collections.linux.cgnet.plugins.module_utils._abi import Control, Flag, Limit
+from ansible_collections.linux.cgnet.plugins.module_utils._abi import Policy as Struct
+from ansible_collections.linux.cgnet.plugins.module_utils._abi import Protocol
+from ansible_collections.linux.cgnet.plugins.module_utils._errors import InputError
+from ansible_collections.linux.cgnet.plugins.module_utils._model import (
+    BindPorts,
+    Policy,
+    Sockopts,
+)
+
+SIZE = ctypes.sizeof(Struct)
+EMPTY = bytes(SIZE)
+"""All-zero: what the kernel hands out before a policy is written, and after one is cleared."""
+
+NETNS_ANY = 0
+_UNUSED_OPTION = 0xFFFFFFFFFFFFFFFF
+_U32 = 0xFFFFFFFF
+
+
+@dataclass(frozen=True)
+class ControlSpec:
+    """One control: its bit in the struct, the programs that enforce it, and its four forms.
+
+    `put` and `get` see the struct; `put` is called only where the control is declared.
+    """
+
+    bit: Control
+    hooks: Tuple[str, ...]
+    parse: Callable[[Any, str], Any]
+    show: Callable[[Any], Any]
+    put: Callable[[Any, Struct], None]
+    get: Callable[[Struct], Any]
+
+
+def _put_priority(value: int, raw: Struct) -> None:
+    raw.priority = value
+
+
+def _put_tos(value: Tuple[int, ...], raw: Struct) -> None:
+    raw.tos = sum(1 << dscp for dscp in value)
+
+
+def _get_tos(raw: Struct) -> Tuple[int, ...]:
+    return tuple(dscp for dscp in range(64) if raw.tos >> dscp & 1)
+
+
+def _parse_bind_ports(value: Any, at: str) -> BindPorts:
+    given = _values.mapping(value, at, ("tcp", "udp", "below", "unprivileged"))
+    below = 16384
+    if "below" in given:
+        below = _values.integer(given["below"], f"{at}.below", 2, 65536)
+    lists = {p: _ports.parse(given[p], f"{at}.{p}", below) for p in ("tcp", "udp") if p in given}
+    if not lists:
+        raise InputError(
+            at, value, "it names neither tcp nor udp", "Name one; [] allows none of its ports"
+        )
+    parsed = BindPorts(
+        tcp=lists.get("tcp"),
+        udp=lists.get("udp"),
+        below=below,
+        unprivileged=_values.boolean(given.get("unprivileged", False), f"{at}.unprivileged"),
+    )
+    needed = len(_ports.blocks(parsed.tcp or ()) | _ports.blocks(parsed.udp or ()))
+    if needed > Limit.BLOCKS:
+        raise InputError(
+            at,
+            f"{len(parsed.tcp or ()) + len(parsed.udp or ())} ranges",
+            f"the ports are spread over {needed} different blocks of {Limit.BLOCK_PORTS}, "
+            f"and {Limit.BLOCKS} fit",
+            "Use ranges, or ports that lie closer together",
+        )
+    return parsed
+
+
+def _show_bind_ports(value: BindPorts) -> Dict[str, Any]:
+    shown: Dict[str, Any] = {}
+    for protocol, ranges in (("tcp", value.tcp), ("udp", value.udp)):
+        if ranges is not None:
+            shown[protocol] = _ports.show(ranges)
+    return {**shown, "below": value.below, "unprivileged": value.unprivileged}
+
+
+def _put_bind_ports(value: BindPorts, raw: Struct) -> None:
+    raw.below = value.below
+    raw.flags |= Flag.UNPRIVILEGED if value.unprivileged else 0
+    known: Dict[int, int] = {0: 0}
+    for protocol, flag, ranges in (
+        (Protocol.TCP, Flag.TCP, value.tcp),
+        (Protocol.UDP, Flag.UDP, value.udp),
+    ):
+        if ranges is None:
+            continue
+        raw.flags |= flag
+        for number, bits in _ports.bitmaps(ranges).items():
+            index = known.setdefault(bits, len(known))
+            raw.port_block[protocol][number] = index
+            for word in range(Limit.BLOCK_PORTS // 64):
+                raw.block[index][word] = bits >> (64 * word) & 0xFFFFFFFFFFFFFFFF
+
+
+def _get_bind_ports(raw: Struct) -> BindPorts:
+    def listed(protocol: Protocol, flag: Flag) -> Optional[Tuple[Tuple[int, int], ...]]:
+        if not raw.flags & flag:
+            return None
+        bitmaps = {}
+        for number, index in enumerate(raw.port_block[protocol]):
+            words = raw.block[index]
+            bitmaps[number] = sum(word << (64 * at) for at, word in enumerate(words))
+        return _ports.ranges(bitmaps)
+
+    return BindPorts(
+        tcp=listed(Protocol.TCP, Flag.TCP),
+        udp=listed(Protocol.UDP, Flag.UDP),
+        below=raw.below,
+        unprivileged=bool(raw.flags & Flag.UNPRIVILEGED),
+    )
+
+
+def _parse_ipv4(value: Any, at: str) -> str:
+    if value != "hidden":
+        raise InputError(at, value, 'the one possible value is "hidden"', "Leave it out otherwise")
+    return "hidden"
+
+
+def _parse_option(value: Any, at: str) -> Tuple[int, int]:
+    if not isinstance(value, str) or value.count("/") != 1:
+        raise InputError(
+            at, value, "an option is written LEVEL/NAME, as SOL_SOCKET/SO_MARK or 6/42"
+        )
+    level_text, name_text = value.split("/")
+    level = _values.number_or_name(level_text, at, _sockopts.LEVELS, "level")
+    names = _sockopts.OPTIONS.get(level, {})
+    return level, _values.number_or_name(name_text, at, names, f"option of level {level_text}")
+
+
+def _parse_sockopts(value: Any, at: str) -> Sockopts:
+    given = _values.mapping(value, at, ("allow", "deny"))
+    if len(given) != 1:
+        raise InputError(at, value, "it takes one of allow and deny, not both or none")
+    ((kind, listed),) = given.items()
+    items = _values.sequence(listed, f"{at}.{kind}")
+    options = sorted({_parse_option(v, f"{at}.{kind}[{i}]") for i, v in enumerate(items)})
+    if len(options) > Limit.SOCKOPTS:
+        raise InputError(
+            f"{at}.{kind}", f"{len(options)} options", f"at most {int(Limit.SOCKOPTS)} fit"
+        )
+    return Sockopts(allow=kind == "allow", options=tuple(options))
+
+
+def _show_option(option: Tuple[int, int]) -> str:
+    level, name = option
+    level_name = next((k for k, v in _sockopts.LEVELS.items() if v == level), str(level))
+    names = _sockopts.OPTIONS.get(level, {})
+    return f"{level_name}/{next((k for k, v in names.items() if v == name), str(name))}"
+
+
+def _show_sockopts(value: Sockopts) -> Dict[str, List[str]]:
+    return {"allow" if value.allow else "deny": [_show_option(o) for o in value.options]}
+
+
+def _put_sockopts(value: Sockopts, raw: Struct) -> None:
+    raw.flags |= Flag.SOCKOPTS_ALLOW if value.allow else 0
+    keys = [level << 32 | name for level, name in value.options]
+    raw.sockopts[:] = keys + [_UNUSED_OPTION] * (Limit.SOCKOPTS - len(keys))
+
+
+def _get_sockopts(raw: Struct) -> Sockopts:
+    used = [key for key in raw.sockopts if key != _UNUSED_OPTION]
+    return Sockopts(
+        allow=bool(raw.flags & Flag.SOCKOPTS_ALLOW),
+        options=tuple((key >> 32, key & _U32) for key in used),
+    )
+
+
+CONTROLS: Dict[str, ControlSpec] = {
+    "priority": ControlSpec(
+        Control.PRIORITY,
+        (
+            "policy_sock_create",
+            "policy_setsockopt",
+            "policy_sockops",
+            "policy_post_create",
+            "policy_sock_graft",
+        ),
+        _values.parse_priority,
+        _values.show_priority,
+        _put_priority,
+        lambda raw: int(raw.priority),
+    ),
+    "tos": ControlSpec(
+        Control.TOS,
+        ("policy_setsockopt", "policy_bind4", "policy_bind6"),
+        _values.parse_tos,
+        _values.show_tos,
+        _put_tos,
+        _get_tos,
+    ),
+    "bind_ports": ControlSpec(
+        Control.BIND_PORTS,
+        ("policy_bind4", "policy_bind6"),
+        _parse_bind_ports,
+        _show_bind_ports,
+        _put_bind_ports,
+        _get_bind_ports,
+    ),
+    "ipv4": ControlSpec(
+        Control.IPV4,
+        (
+            "policy_sock_create",
+            "policy_bind4",
+            "policy_bind6",
+            "policy_connect4",
+            "policy_connect6",
+            "policy_sendmsg4",
+            "policy_sendmsg6",
+        ),
+        _parse_ipv4,
+        str,
+        lambda value, raw: None,
+        lambda raw: "hidden",
+    ),
+    "sockopts": ControlSpec(
+        Control.SOCKOPTS,
+        ("policy_setsockopt",),
+        _parse_sockopts,
+        _show_sockopts,
+        _put_sockopts,
+        _get_sockopts,
+    ),
+}
+
+
+def controls(policy: Policy) -> Tuple[str, ...]:
+    """The names of the controls that a policy declares, in the table's order."""
+    return tuple(name for name in CONTROLS if getattr(policy, name) is not None)
+
+
+def parse(data: Mapping[str, Any], at: str) -> Policy:
+    """The policy in one entry's data; `at` names the entry in errors.
+
+    Raises InputError for anything that is not a whole, possible policy.
+    """
+    given = _values.mapping(data, at, tuple(f.name for f in fields(Policy)))
+    values = {k: CONTROLS[k].parse(v, f"{at}.{k}") for k, v in given.items() if k in CONTROLS}
+    if not values:
+        raise InputError(
+            at,
+            dict(data),
+            "it declares no control, so nothing would be governed",
+            f'Declare one of {", ".join(CONTROLS)}; to remove a policy: "state: absent"',
+        )
+    netns = given.get("netns", "host")
+    if netns not in ("host", "any"):
+        raise InputError(f"{at}.netns", netns, 'it is "host" or "any"')
+    return Policy(netns=netns, **values)
+
+
+def show(policy: Policy) -> Dict[str, Any]:
+    """The policy in the user's terms: canonical, and parse() takes it back."""
+    shown = {name: CONTROLS[name].show(getattr(policy, name)) for name in controls(policy)}
+    return {**shown, "netns": policy.netns}
+
+
+def encode(policy: Policy, netns_cookie: int) -> bytes:
+    """The SIZE bytes of struct policy; `netns_cookie` is that of the host's namespace."""
+    raw = Struct()
+    raw.netns = NETNS_ANY if policy.netns == "any" else netns_cookie
+    for name in controls(policy):
+        raw.controls |= CONTROLS[name].bit
+        CONTROLS[name].put(getattr(policy, name), raw)
+    return bytes(raw)
+
+
+def decode(value: bytes, netns_cookie: int) -> Optional[Policy]:
+    """The policy in the bytes of a struct policy, or None where they are all zero."""
+    raw = Struct.from_buffer_copy(value)
+    if not raw.controls:
+        return None
+    netns = {NETNS_ANY: "any", netns_cookie: "host"}.get(raw.netns, int(raw.netns))
+    values = {k: spec.get(raw) for k, spec in CONTROLS.items() if raw.controls & spec.bit}
+    return Policy(netns=netns, **values)

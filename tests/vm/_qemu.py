@@ -1,0 +1,82 @@
+"""The emulator: which accelerator, and the part of its command line that every guest shares."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.vm._errors import VmError
+
+_PROBE_SECONDS = 10
+_ACCELERATORS = {
+    "kvm": ["-accel", "kvm", "-cpu", "host"],
+    "tcg": ["-accel", "tcg,thread=multi", "-cpu", "max"],
+}
+
+
+def say(text: str) -> None:
+    """Progress and findings go to standard error; standard output is the command's alone."""
+    print(f"[vm] {text}", file=sys.stderr, flush=True)
+
+
+def cache_dir() -> Path:
+    """Where images and verdicts are kept; made if it is not there."""
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    path = base / "cgnet"
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def command(kernel: Path, append: str, memory: int, *more: str) -> list[str]:
+    """A qemu command line for `kernel` with `memory` MiB, without any default device."""
+    return [*_command(choose_accelerator(kernel), kernel, append, memory), *more]
+
+
+def _command(accelerator: str, kernel: Path, append: str, memory: int) -> list[str]:
+    qemu = shutil.which("qemu-system-x86_64")
+    if qemu is None:
+        raise VmError("qemu-system-x86_64 is not here; install qemu-system-x86")
+    return [
+        qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+        *_ACCELERATORS[accelerator], "-smp", "2", "-m", str(memory),
+        "-kernel", str(kernel), "-append", f"console=ttyS0 panic=-1 oops=panic {append}",
+    ]  # fmt: skip
+
+
+def choose_accelerator(kernel: Path) -> str:
+    """`kvm` or `tcg`: CGNET_VM_ACCEL decides, else one trial for each boot of this machine.
+
+    A /dev/kvm that opens proves little: on some hosts a guest hangs on it early.
+    """
+    chosen = os.environ.get("CGNET_VM_ACCEL", "")
+    if chosen:
+        if chosen not in _ACCELERATORS:
+            raise VmError(f"CGNET_VM_ACCEL is {chosen!r}; it may be kvm or tcg")
+        return chosen
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return "tcg"
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    verdict = cache_dir() / f"accelerator-{boot_id}"
+    if verdict.exists():
+        return verdict.read_text()
+    accelerator = "kvm" if _kvm_boots(kernel) else "tcg"
+    say(f"tried /dev/kvm with a guest: {accelerator} from now on")
+    for old in cache_dir().glob("accelerator-*"):
+        old.unlink(missing_ok=True)
+    verdict.write_text(accelerator)
+    return accelerator
+
+
+def _kvm_boots(kernel: Path) -> bool:
+    """Whether `kernel` gets as far under KVM as to miss its root file system."""
+    line = [*_command("kvm", kernel, "", 256), "-serial", "stdio"]
+    try:
+        console = subprocess.run(
+            line, stdin=subprocess.DEVNULL, capture_output=True, timeout=_PROBE_SECONDS
+        ).stdout
+    except subprocess.TimeoutExpired:  # run() has killed the guest
+        return False
+    return b"Kernel panic" in console

@@ -54,10 +54,55 @@ ansible-lint: setup ## playbooks, roles and the collection's own files, producti
 changelog: setup ## changelog fragments
 	antsibull-changelog lint
 
-.PHONY: unit
-unit: object ## unit tests
-	@mkdir -p $(JUNIT)
-	$(DEV) pytest tests/unit --junitxml=$(JUNIT)/unit.xml $(ARGS)
+.PHONY: sanity sanity-newest
+sanity: setup ## ansible-test sanity, without containers
+	$(PYTHON) -m tools.sanity
+
+sanity-newest: setup ## the same on the newest ansible-core, in a root of Debian 13
+	$(PYTHON) -m tools.newest sanity
+
+.PHONY: unit unit-newest
+unit: object ## unit tests; ARGS="-k tos -x" goes to pytest
+	@mkdir -p $(JUNIT)/unit
+	pytest tests/unit --junitxml=$(JUNIT)/unit/unit.xml $(ARGS)
+
+unit-newest: object ## the same on the newest ansible-core, in a root of Debian 13
+	$(PYTHON) -m tools.newest unit $(ARGS)
+
+.PHONY: collection docs
+collection: object ## build the artifact and install it to .build/collections
+	$(PYTHON) -m tools.collection
+
+docs: collection ## ansible-doc renders every module of the installed collection
+	$(INSTALLED) ansible-doc --type module \
+	    $(patsubst plugins/modules/%.py,linux.cgnet.%,$(wildcard plugins/modules/*.py)) >$(BUILD)/docs.txt
+
+## Checks in guests
+
+.PHONY: kernel
+kernel: $(addprefix kernel-,$(KERNELS)) ## kernel tests in a guest for each of KERNELS
+
+kernel-%: object ## the same for one kernel
+	@mkdir -p $(JUNIT)/$@
+	$(PYTHON) -m tests.vm run $* --fetch /cgnet/junit.xml:$(JUNIT)/$@/kernel.xml -- \
+	    python3 -m pytest tests/kernel --junitxml=/cgnet/junit.xml $(ARGS)
+
+.PHONY: molecule
+molecule: collection ## the demo play as a scenario with idempotence, in a systemd guest
+	$(INSTALLED) molecule test --all
+
+## All together
+
+.PHONY: test
+test: setup ## every check, with a summary
+	@$(PYTHON) -m tools.check $(KERNELS)
+
+.PHONY: demo shell
+demo: collection ## a play makes a guest's kernel enforce a policy, before and after
+	@$(INSTALLED) $(PYTHON) -m tools.demo
+
+shell: setup ## a shell in the guest of the demo
+	@$(PYTHON) -m tests.vm shell demo
 
 .PHONY: clean distclean
 clean: ## end the guests; remove what was built, keep .venv and the image cache

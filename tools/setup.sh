@@ -12,7 +12,7 @@ packages=(
     # loaded by the host side; tests on the build machine use it too
     libbpf1
     # the controller's tools
-    python3 python3-venv ca-certificates openssh-client git
+    python3 python3-venv ca-certificates openssh-client git shellcheck
     # guests: images and the machine to boot them
     qemu-system-x86 mmdebstrap debvm debian-archive-keyring e2fsprogs zstd cpio kmod uidmap
 )
@@ -33,10 +33,13 @@ as_root() {
     fi
 }
 
+# dpkg-query fails when it does not know a package: that is what we ask.
+installed=$(dpkg-query --show --showformat '${Package} ${db:Status-Status}\n' "${packages[@]}" \
+    2>/dev/null || true)
 missing=()
 for package in "${packages[@]}"; do
-    status=$(dpkg-query --show --showformat '${db:Status-Status}' "$package" 2>/dev/null || true)
-    [ "$status" = installed ] || missing+=("$package")
+    grep --quiet --line-regexp --fixed-strings "$package installed" <<<"$installed" ||
+        missing+=("$package")
 done
 if [ ${#missing[@]} -gt 0 ]; then
     say "apt installs ${missing[*]}"

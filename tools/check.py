@@ -1,0 +1,169 @@
+"""Every check, one line for each as it ends, then a table and the sum of the tests.
+
+    python -m tools.check KERNEL...
+
+A stage is a make target. Two lanes run beside each other, since a guest keeps one core busy
+and the checks on this machine another; within a lane one stage follows the other, cheap
+ones first. A stage's output goes to .build/check/STAGE.log, and is shown if it fails.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools._tree import BUILD, ROOT
+
+# Everything else stands on these, so they go first and alone.
+FIRST = ("object", "docs")
+HOST = (
+    "ruff", "yamllint", "changelog", "mypy", "unit", "ansible-lint",
+    "sanity", "unit-newest", "sanity-newest",
+)  # fmt: skip
+GUEST = ("molecule",)
+# After so many seconds without news, a line tells what is being done.
+QUIET = 60
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a stage. Counts are tests; a stage that counts none is one test."""
+
+    stage: str
+    ok: bool
+    seconds: float
+    passed: int
+    failed: int
+    skipped: int
+
+    def __str__(self) -> str:
+        verdict = "passed" if self.ok else "FAILED"
+        counts = f"{self.passed:6} {self.failed:6} {self.skipped:7}"
+        return f"{self.stage:26} {verdict:7} {self.seconds:7.1f} {counts}"
+
+
+class Check:
+    """One run of all stages. `results` fills in the order in which the stages end."""
+
+    def __init__(self) -> None:
+        self.results: list[Result] = []
+        self._started = time.monotonic()
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._ended = False
+
+    def lane(self, stages: tuple[str, ...]) -> None:
+        """Run the stages one by one, on after a failure."""
+        for stage in stages:
+            self._say(f"==> {stage}")
+            begin = time.monotonic()
+            status = self._make(stage)
+            if status is None:
+                return
+            result = count(stage, status == 0, time.monotonic() - begin)
+            self.results.append(result)
+            if not result.ok:
+                self._say(log(stage).read_text(encoding="utf-8", errors="replace"))
+            self._say(
+                f"==> {stage}: {'passed' if result.ok else 'FAILED'}, {result.seconds:.1f} s, "
+                f"{result.passed} passed, {result.failed} failed, {result.skipped} skipped"
+            )
+
+    def end(self) -> None:
+        """End what is running, and let nothing else begin."""
+        with self._lock:
+            self._ended = True
+            for process in self._running:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGTERM)
+
+    def _make(self, stage: str) -> int | None:
+        """Exit status of the make target, None when the run is being ended."""
+        with log(stage).open("wb") as output:
+            with self._lock:
+                if self._ended:
+                    return None
+                # A process group of its own, so that end() reaches all that it starts.
+                process = subprocess.Popen(
+                    ["make", stage], cwd=ROOT, start_new_session=True,
+                    stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                )  # fmt: skip
+                self._running.add(process)
+            status = None
+            while status is None:
+                try:
+                    status = process.wait(QUIET)
+                except subprocess.TimeoutExpired:
+                    self._say(f"    {stage}: {last_line(stage)}")
+        with self._lock:
+            self._running.remove(process)
+        return None if self._ended else status
+
+    def _say(self, text: str) -> None:
+        with self._lock:
+            print(f"[{time.monotonic() - self._started:6.1f}] {text}", flush=True)
+
+
+def log(stage: str) -> Path:
+    return BUILD / "check" / f"{stage}.log"
+
+
+def last_line(stage: str) -> str:
+    lines = log(stage).read_text(encoding="utf-8", errors="replace").splitlines()
+    return lines[-1].strip()[:100] if lines else "begun"
+
+
+def count(stage: str, ok: bool, seconds: float) -> Result:
+    """Read the JUnit files that the stage left in .build/junit/STAGE."""
+    passed = failed = skipped = 0
+    for path in sorted((BUILD / "junit" / stage).glob("*.xml")):
+        for case in ET.parse(path).iter("testcase"):
+            if case.find("failure") is not None or case.find("error") is not None:
+                failed += 1
+            elif case.find("skipped") is not None:
+                skipped += 1
+            else:
+                passed += 1
+    if ok and failed == 0 and passed + skipped == 0:
+        passed = 1
+    if not ok and failed == 0:  # it ended before its tests did, or beside them
+        failed = 1
+    return Result(stage, ok and failed == 0, seconds, passed, failed, skipped)
+
+
+def main() -> int:
+    """Return 0 when every stage passed, 1 otherwise, 130 when it was interrupted."""
+    shutil.rmtree(BUILD / "check", ignore_errors=True)
+    shutil.rmtree(BUILD / "junit", ignore_errors=True)
+    (BUILD / "check").mkdir(parents=True)
+    check = Check()
+    guest = tuple(f"kernel-{kernel}" for kernel in sys.argv[1:]) + GUEST
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        for lanes in ((FIRST,), (HOST, guest)):
+            threads = [threading.Thread(target=check.lane, args=(lane,)) for lane in lanes]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+    except KeyboardInterrupt:
+        check.end()
+        print("interrupted", file=sys.stderr)
+        return 130
+    results = check.results
+    print(f"\n{'stage':26} {'verdict':7} {'seconds':>7} passed failed skipped")
+    print("\n".join(str(result) for result in results))
+    print(f"\n{sum(r.passed for r in results)} passed, {sum(r.failed for r in results)} failed")
+    return 0 if all(result.ok for result in results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

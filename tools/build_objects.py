@@ -40,7 +40,7 @@ from __future__ import annotations
 
 import ctypes
 import enum
-from typing import Any, Dict
+from typing import Any
 '''
 
 
@@ -77,7 +77,7 @@ def render_mirror(layout: dict[str, Any]) -> str:
     lines += [f'    """struct policy: {layout["size"]} bytes."""', ""]
     lines += ["    _fields_ = ("]
     lines += [f'        ("{name}", {_ctype(shape)}),' for name, _at, shape in layout["fields"]]
-    lines += ["    )", "", "", "LAYOUT: Dict[str, Any] = {", *_literal(layout, 1), "}", ""]
+    lines += ["    )", "", "", "LAYOUT: dict[str, Any] = {", *_literal(layout, 1), "}", ""]
     return "\n".join(lines)
 
 

@@ -78,13 +78,12 @@ def render() -> str:
         "",
         "from __future__ import annotations",
         "",
-        "from typing import Dict",
         "",
-        "LEVELS: Dict[str, int] = {",
+        "LEVELS: dict[str, int] = {",
     ]
     numbers = {level: known[level] if n is None else n for level, (n, _w, _o) in LEVELS.items()}
     lines += [f'    "{level}": {number},' for level, number in numbers.items()]
-    lines += ["}", "", "OPTIONS: Dict[int, Dict[str, int]] = {"]
+    lines += ["}", "", "OPTIONS: dict[int, dict[str, int]] = {"]
     for level, (_number, wanted, unwanted) in LEVELS.items():
         lines.append(f"    {numbers[level]}: {{  # {level}")
         for name in sorted(known):

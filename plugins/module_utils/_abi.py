@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import enum
-from typing import Any, Dict
+from typing import Any
 
 
 class Control(enum.IntFlag):
@@ -64,7 +64,7 @@ class Policy(ctypes.LittleEndianStructure):
     )
 
 
-LAYOUT: Dict[str, Any] = {
+LAYOUT: dict[str, Any] = {
     "size": 4064,
     "fields": [
         ["netns", 0, "u64"],

@@ -8,10 +8,10 @@ Dependencies point down: nothing here imports anything of ours.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Mapping, Optional, Tuple, Union
 
-Range = Tuple[int, int]
+Range = tuple[int, int]
 """First and last port, both included."""
 
 
@@ -19,8 +19,8 @@ Range = Tuple[int, int]
 class BindPorts:
     """Listed ports per protocol; None: that protocol is not governed; (): none allowed."""
 
-    tcp: Optional[Tuple[Range, ...]]
-    udp: Optional[Tuple[Range, ...]]
+    tcp: tuple[Range, ...] | None
+    udp: tuple[Range, ...] | None
     below: int
     unprivileged: bool
 
@@ -30,7 +30,7 @@ class Sockopts:
     """A list of (level, name) that is allowed, or denied."""
 
     allow: bool
-    options: Tuple[Tuple[int, int], ...]
+    options: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ class Policy:
     another network namespace than this host's carries its cookie instead.
     """
 
-    priority: Optional[int] = None
-    tos: Optional[Tuple[int, ...]] = None
-    bind_ports: Optional[BindPorts] = None
-    ipv4: Optional[str] = None
-    sockopts: Optional[Sockopts] = None
-    netns: Union[str, int] = "host"
+    priority: int | None = None
+    tos: tuple[int, ...] | None = None
+    bind_ports: BindPorts | None = None
+    ipv4: str | None = None
+    sockopts: Sockopts | None = None
+    netns: str | int = "host"
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Facts:
     """
 
     release: str
-    lsm: Optional[Tuple[str, ...]]
+    lsm: tuple[str, ...] | None
     lsm_cgroup: bool
     netns_cookie: int
 
@@ -84,7 +84,7 @@ class BpfObject:
     name: str
     sha256: str
     version: str
-    programs: Tuple[Program, ...]
+    programs: tuple[Program, ...]
     storage: str = ""
 
 
@@ -112,7 +112,7 @@ class Held:
 
     attached: frozenset[str] = frozenset()
     broken: frozenset[str] = frozenset()
-    value: Optional[bytes] = None
+    value: bytes | None = None
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ A control is declared once, in CONTROLS.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable
 
 from ansible_collections.linux.cgnet.plugins.module_utils import _ports, _sockopts, _values
-from ansible_collections.linux.cgnet.plugins.module_utils._abi import Control, Flag, Limit
+from ansible_collections.linux.cgnet.plugins.module_utils._abi import Control, Flag, Limit, Protocol
 from ansible_collections.linux.cgnet.plugins.module_utils._abi import Policy as Struct
-from ansible_collections.linux.cgnet.plugins.module_utils._abi import Protocol
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import InputError
 from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     BindPorts,
@@ -44,7 +44,7 @@ class ControlSpec:
     """
 
     bit: Control
-    hooks: Tuple[str, ...]
+    hooks: tuple[str, ...]
     parse: Callable[[Any, str], Any]
     show: Callable[[Any], Any]
     put: Callable[[Any, Struct], None]
@@ -55,11 +55,11 @@ def _put_priority(value: int, raw: Struct) -> None:
     raw.priority = value
 
 
-def _put_tos(value: Tuple[int, ...], raw: Struct) -> None:
+def _put_tos(value: tuple[int, ...], raw: Struct) -> None:
     raw.tos = sum(1 << dscp for dscp in value)
 
 
-def _get_tos(raw: Struct) -> Tuple[int, ...]:
+def _get_tos(raw: Struct) -> tuple[int, ...]:
     return tuple(dscp for dscp in range(64) if raw.tos >> dscp & 1)
 
 
@@ -91,8 +91,8 @@ def _parse_bind_ports(value: Any, at: str) -> BindPorts:
     return parsed
 
 
-def _show_bind_ports(value: BindPorts) -> Dict[str, Any]:
-    shown: Dict[str, Any] = {}
+def _show_bind_ports(value: BindPorts) -> dict[str, Any]:
+    shown: dict[str, Any] = {}
     for protocol, ranges in (("tcp", value.tcp), ("udp", value.udp)):
         if ranges is not None:
             shown[protocol] = _ports.show(ranges)
@@ -102,7 +102,7 @@ def _show_bind_ports(value: BindPorts) -> Dict[str, Any]:
 def _put_bind_ports(value: BindPorts, raw: Struct) -> None:
     raw.below = value.below
     raw.flags |= Flag.UNPRIVILEGED if value.unprivileged else 0
-    known: Dict[int, int] = {0: 0}
+    known: dict[int, int] = {0: 0}
     for protocol, flag, ranges in (
         (Protocol.TCP, Flag.TCP, value.tcp),
         (Protocol.UDP, Flag.UDP, value.udp),
@@ -118,7 +118,7 @@ def _put_bind_ports(value: BindPorts, raw: Struct) -> None:
 
 
 def _get_bind_ports(raw: Struct) -> BindPorts:
-    def listed(protocol: Protocol, flag: Flag) -> Optional[Tuple[Tuple[int, int], ...]]:
+    def listed(protocol: Protocol, flag: Flag) -> tuple[tuple[int, int], ...] | None:
         if not raw.flags & flag:
             return None
         bitmaps = {}
@@ -141,7 +141,7 @@ def _parse_ipv4(value: Any, at: str) -> str:
     return "hidden"
 
 
-def _parse_option(value: Any, at: str) -> Tuple[int, int]:
+def _parse_option(value: Any, at: str) -> tuple[int, int]:
     if not isinstance(value, str) or value.count("/") != 1:
         raise InputError(
             at, value, "an option is written LEVEL/NAME, as SOL_SOCKET/SO_MARK or 6/42"
@@ -166,14 +166,14 @@ def _parse_sockopts(value: Any, at: str) -> Sockopts:
     return Sockopts(allow=kind == "allow", options=tuple(options))
 
 
-def _show_option(option: Tuple[int, int]) -> str:
+def _show_option(option: tuple[int, int]) -> str:
     level, name = option
     level_name = next((k for k, v in _sockopts.LEVELS.items() if v == level), str(level))
     names = _sockopts.OPTIONS.get(level, {})
     return f"{level_name}/{next((k for k, v in names.items() if v == name), str(name))}"
 
 
-def _show_sockopts(value: Sockopts) -> Dict[str, List[str]]:
+def _show_sockopts(value: Sockopts) -> dict[str, list[str]]:
     return {"allow" if value.allow else "deny": [_show_option(o) for o in value.options]}
 
 
@@ -191,7 +191,7 @@ def _get_sockopts(raw: Struct) -> Sockopts:
     )
 
 
-CONTROLS: Dict[str, ControlSpec] = {
+CONTROLS: dict[str, ControlSpec] = {
     "priority": ControlSpec(
         Control.PRIORITY,
         (
@@ -249,7 +249,7 @@ CONTROLS: Dict[str, ControlSpec] = {
 }
 
 
-def controls(policy: Policy) -> Tuple[str, ...]:
+def controls(policy: Policy) -> tuple[str, ...]:
     """The names of the controls that a policy declares, in the table's order."""
     return tuple(name for name in CONTROLS if getattr(policy, name) is not None)
 
@@ -274,7 +274,7 @@ def parse(data: Mapping[str, Any], at: str) -> Policy:
     return Policy(netns=netns, **values)
 
 
-def show(policy: Policy) -> Dict[str, Any]:
+def show(policy: Policy) -> dict[str, Any]:
     """The policy in the user's terms: canonical, and parse() takes it back."""
     shown = {name: CONTROLS[name].show(getattr(policy, name)) for name in controls(policy)}
     return {**shown, "netns": policy.netns}
@@ -290,7 +290,7 @@ def encode(policy: Policy, netns_cookie: int) -> bytes:
     return bytes(raw)
 
 
-def decode(value: bytes, netns_cookie: int) -> Optional[Policy]:
+def decode(value: bytes, netns_cookie: int) -> Policy | None:
     """The policy in the bytes of a struct policy, or None where they are all zero."""
     raw = Struct.from_buffer_copy(value)
     if not raw.controls:

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, FrozenSet, List, Mapping, Sequence, Tuple, Union
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ansible_collections.linux.cgnet.plugins.module_utils import _values
 from ansible_collections.linux.cgnet.plugins.module_utils._abi import Limit
@@ -27,13 +28,13 @@ def _range(value: Any, at: str) -> Range:
     return low, high
 
 
-def parse(value: Any, at: str, below: int) -> Tuple[Range, ...]:
+def parse(value: Any, at: str, below: int) -> tuple[Range, ...]:
     """Merged, ascending ranges of a list of ports and ranges.
 
     A port that is not below the bound is not governed, so listing it is an error.
     """
     given = sorted(_range(v, f"{at}[{i}]") for i, v in enumerate(_values.sequence(value, at)))
-    merged: List[Range] = []
+    merged: list[Range] = []
     for low, high in given:
         if high >= below:
             raise InputError(
@@ -49,14 +50,14 @@ def parse(value: Any, at: str, below: int) -> Tuple[Range, ...]:
     return tuple(merged)
 
 
-def show(ranges: Sequence[Range]) -> List[Union[int, str]]:
+def show(ranges: Sequence[Range]) -> list[int | str]:
     """The ranges in the user's terms."""
     return [low if low == high else f"{low}-{high}" for low, high in ranges]
 
 
-def bitmaps(ranges: Sequence[Range]) -> Dict[int, int]:
+def bitmaps(ranges: Sequence[Range]) -> dict[int, int]:
     """Block number → bitmap of the ports listed in it; empty blocks are left out."""
-    found: Dict[int, int] = {}
+    found: dict[int, int] = {}
     for low, high in ranges:
         for number in range(low // _BLOCK, high // _BLOCK + 1):
             start = max(low, number * _BLOCK) % _BLOCK
@@ -65,14 +66,14 @@ def bitmaps(ranges: Sequence[Range]) -> Dict[int, int]:
     return found
 
 
-def blocks(ranges: Sequence[Range]) -> FrozenSet[int]:
+def blocks(ranges: Sequence[Range]) -> frozenset[int]:
     """The distinct bitmaps that these ranges need, with the empty one."""
     return frozenset(bitmaps(ranges).values()) | {0}
 
 
-def ranges(found: Mapping[int, int]) -> Tuple[Range, ...]:
+def ranges(found: Mapping[int, int]) -> tuple[Range, ...]:
     """The inverse of bitmaps()."""
-    listed: List[Range] = []
+    listed: list[Range] = []
     for number, bits in sorted(found.items()):
         start = number * _BLOCK
         while bits:

@@ -8,9 +8,8 @@ Generated from the kernel's headers by tools/generate_sockopts.py. Do not edit.
 
 from __future__ import annotations
 
-from typing import Dict
 
-LEVELS: Dict[str, int] = {
+LEVELS: dict[str, int] = {
     "SOL_SOCKET": 1,
     "SOL_IP": 0,
     "SOL_TCP": 6,
@@ -24,7 +23,7 @@ LEVELS: Dict[str, int] = {
     "SOL_MPTCP": 284,
 }
 
-OPTIONS: Dict[int, Dict[str, int]] = {
+OPTIONS: dict[int, dict[str, int]] = {
     1: {  # SOL_SOCKET
         "SO_ACCEPTCONN": 30,
         "SO_ATTACH_BPF": 50,

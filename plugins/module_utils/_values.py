@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import InputError
 
@@ -22,7 +23,7 @@ _U32 = 0xFFFFFFFF
 _S32_MAX = 0x7FFFFFFF
 
 # DSCP names and values: RFC 2474 (CS), 2597 (AF), 3246 (EF), 5865 (voice-admit), 8622 (LE).
-DSCP: Dict[str, int] = {
+DSCP: dict[str, int] = {
     **{f"cs{n}": n << 3 for n in range(8)},
     **{f"af{c}{d}": c << 3 | d << 1 for c in (1, 2, 3, 4) for d in (1, 2, 3)},
     "ef": 46,
@@ -36,7 +37,7 @@ def _near(name: str, known: Sequence[str]) -> str:
     return f"Did you mean {close[0]}?" if close else ""
 
 
-def mapping(value: Any, at: str, known: Sequence[str]) -> Dict[str, Any]:
+def mapping(value: Any, at: str, known: Sequence[str]) -> dict[str, Any]:
     """A mapping with only known keys. A key whose value is None was not given."""
     if not isinstance(value, Mapping):
         raise InputError(at, value, f"it is a mapping with some of {', '.join(known)}")
@@ -47,7 +48,7 @@ def mapping(value: Any, at: str, known: Sequence[str]) -> Dict[str, Any]:
     return {key: inner for key, inner in value.items() if inner is not None}
 
 
-def sequence(value: Any, at: str) -> List[Any]:
+def sequence(value: Any, at: str) -> list[Any]:
     """A list; text is not one."""
     if not isinstance(value, (list, tuple)):
         raise InputError(at, value, "it is a list", "Write it in brackets: []")
@@ -62,12 +63,12 @@ def boolean(value: Any, at: str) -> bool:
 
 
 def integer(
-    value: Any, at: str, low: int, high: int, shown: Any = None, allowed: Optional[str] = None
+    value: Any, at: str, low: int, high: int, shown: Any = None, allowed: str | None = None
 ) -> int:
     """A whole number in a range, as a number or as decimal or 0x text."""
     allowed = allowed or f"a whole number from {low} to {high}"
     shown = value if shown is None else shown
-    number: Optional[int] = None
+    number: int | None = None
     if isinstance(value, int) and not isinstance(value, bool):
         number = value
     elif isinstance(value, str):
@@ -102,7 +103,7 @@ def parse_priority(value: Any, at: str) -> int:
     return integer(value, at, 0, _U32, allowed=allowed)
 
 
-def show_priority(value: int) -> Union[int, str]:
+def show_priority(value: int) -> int | str:
     """A number where it has no major part."""
     return f"{value >> 16:x}:{value & 0xFFFF:x}" if value >> 16 else value
 
@@ -124,13 +125,13 @@ def _dscp(value: Any, at: str) -> int:
     return byte >> 2
 
 
-def parse_tos(value: Any, at: str) -> Tuple[int, ...]:
+def parse_tos(value: Any, at: str) -> tuple[int, ...]:
     """The DSCPs of a list of names and bytes, ascending."""
     items = sequence(value, at)
     return tuple(sorted({_dscp(item, f"{at}[{i}]") for i, item in enumerate(items)}))
 
 
-def show_tos(value: Tuple[int, ...]) -> List[str]:
+def show_tos(value: tuple[int, ...]) -> list[str]:
     """Names where there is one, bytes in hexadecimal elsewhere."""
     names = {dscp: name for name, dscp in DSCP.items()}
     return [names.get(dscp, f"0x{dscp << 2:02x}") for dscp in value]

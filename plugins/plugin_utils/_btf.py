@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
-from typing import Any, Union
+from typing import Any
 
 INT, PTR, ARRAY, STRUCT, UNION, ENUM, FWD, TYPEDEF = range(1, 9)
 VOLATILE, CONST, RESTRICT, FUNC, FUNC_PROTO, VAR, DATASEC, FLOAT = range(9, 17)
@@ -83,7 +83,7 @@ class Btf:
             found = self.types[found.size]
         return found
 
-    def _field(self, number: int) -> Union[str, list[Any]]:
+    def _field(self, number: int) -> str | list[Any]:
         """A member's type: "u32", "struct x", "enum x", or [type, count] for an array."""
         found = self._resolve(number)
         if found.kind == INT:

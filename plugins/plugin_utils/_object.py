@@ -27,8 +27,8 @@ NAME = re.compile(r"[A-Za-z0-9_]{1,32}")
 
 def _sections(name: str, data: bytes) -> Any:
     try:
-        from elftools.common.exceptions import ELFError  # noqa: PLC0415 (only for own objects)
-        from elftools.elf.elffile import ELFFile  # noqa: PLC0415
+        from elftools.common.exceptions import ELFError
+        from elftools.elf.elffile import ELFFile
     except ImportError as error:
         raise ObjectError(
             name,
@@ -49,10 +49,10 @@ def _programs(sections: Any) -> list[list[str]]:
     symbols = next((s for s in sections if s.name == ".symtab"), None)
     found = []
     for symbol in symbols.iter_symbols() if symbols else ():
-        index = symbol["st_shndx"]
-        if symbol["st_info"]["type"] == "STT_FUNC" and isinstance(index, int):
-            if symbol["st_info"]["bind"] == "STB_GLOBAL" and sections[index].name != ".text":
-                found.append((index, symbol["st_value"], symbol.name, sections[index].name))
+        index, kind = symbol["st_shndx"], (symbol["st_info"]["type"], symbol["st_info"]["bind"])
+        if kind != ("STT_FUNC", "STB_GLOBAL") or sections[index].name == ".text":
+            continue
+        found.append((index, symbol["st_value"], symbol.name, sections[index].name))
     return [[name, section] for _index, _value, name, section in sorted(found)]
 
 

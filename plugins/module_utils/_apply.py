@@ -1,0 +1,76 @@
+# Copyright (c) 2026, the cgnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one executor: each kind of action is one verb of the kernel's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from ansible_collections.linux.cgnet.plugins.module_utils._model import (
+    BpfObject,
+    Cgroup,
+    Observed,
+    Program,
+)
+from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
+    Action,
+    Attach,
+    Detach,
+    Hold,
+    Load,
+    Store,
+)
+
+
+class Verbs(Protocol):
+    """What a kernel can be asked; the real one is _kernel.Kernel."""
+
+    def observe(self, name: str) -> Observed:
+        """Everything of an object's name that the kernel holds."""
+
+    def load(
+        self, bpf_object: BpfObject, version: str, programs: Iterable[Program], data: bytes
+    ) -> None:
+        """Load programs out of the object's bytes and pin them."""
+
+    def hold(self, name: str, version: str, cgroup: Cgroup, program: Program) -> None:
+        """Make a cgroup's storage."""
+
+    def store(self, name: str, version: str, cgroup: int, value: bytes) -> None:
+        """Replace what is stored for a cgroup."""
+
+    def attach(self, name: str, version: str, cgroup: Cgroup, program: Program) -> None:
+        """Attach a pinned program by a link, and pin that."""
+
+    def detach(self, name: str, version: str, cgroup: int, program: str) -> None:
+        """Detach a pinned link and unpin it."""
+
+    def unload(self, name: str, version: str) -> None:
+        """Remove a version's pins."""
+
+
+def apply(
+    actions: Iterable[Action],
+    kernel: Verbs,
+    name: str,
+    bpf_object: BpfObject | None = None,
+    data: bytes = b"",
+) -> None:
+    """Carry out a plan in its order. Raises KernelError at the first call that fails."""
+    for action in actions:
+        if isinstance(action, Load):
+            if bpf_object is None:
+                raise ValueError("a plan that loads needs the object")
+            kernel.load(bpf_object, action.version, action.programs, data)
+        elif isinstance(action, Hold):
+            kernel.hold(name, action.version, action.cgroup, action.program)
+        elif isinstance(action, Store):
+            kernel.store(name, action.version, action.cgroup, action.value)
+        elif isinstance(action, Attach):
+            kernel.attach(name, action.version, action.cgroup, action.program)
+        elif isinstance(action, Detach):
+            kernel.detach(name, action.version, action.cgroup, action.program)
+        else:
+            kernel.unload(name, action.version)

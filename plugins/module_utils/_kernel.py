@@ -1,0 +1,319 @@
+# Copyright (c) 2026, the cgnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The kernel boundary: look, load, attach, store, detach. It decides nothing.
+
+Everything is known by its pin below <bpffs>/cgnet and nothing else is touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import socket
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ansible_collections.linux.cgnet.plugins.module_utils import _libbpf
+from ansible_collections.linux.cgnet.plugins.module_utils._cgroup import Hierarchy, bpffs
+from ansible_collections.linux.cgnet.plugins.module_utils._errors import HostError, KernelError
+from ansible_collections.linux.cgnet.plugins.module_utils._layout import STAGING, Layout
+from ansible_collections.linux.cgnet.plugins.module_utils._model import (
+    BpfObject,
+    Cgroup,
+    Facts,
+    Held,
+    Loaded,
+    Observed,
+    Program,
+)
+
+LOCK = "/run/cgnet.lock"
+_LSM = "/sys/kernel/security/lsm"
+_BTF = "/sys/kernel/btf/vmlinux"
+_SO_NETNS_COOKIE = 71  # since 5.14 (e8b9eab99232)
+_LOG_SIZE = 1 << 20
+
+
+@contextlib.contextmanager
+def _closing(fd: int) -> Iterator[int]:
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _listed(path: str) -> list[str]:
+    """The names in a directory; none where it does not exist."""
+    try:
+        return sorted(os.listdir(path))
+    except FileNotFoundError:
+        return []
+
+
+class Kernel:
+    """This host's kernel, through libbpf and bpffs. Needs root."""
+
+    def __init__(self, layout: Layout, hierarchy: Hierarchy) -> None:
+        self.layout = layout
+        self.hierarchy = hierarchy
+        self.libbpf = _libbpf.library()
+
+    @classmethod
+    def open(cls) -> Kernel:
+        """The kernel of this host. HostError names what lacks and the remedy."""
+        if os.geteuid() != 0:
+            raise HostError(
+                f"this needs root, and runs as uid {os.geteuid()}", "Set become: true on the task"
+            )
+        return cls(Layout(bpffs()), Hierarchy())
+
+    def facts(self) -> Facts:
+        """What decides which hooks can be enforced here."""
+        lsm: tuple[str, ...] | None = None
+        with contextlib.suppress(FileNotFoundError), open(_LSM, encoding="ascii") as active:
+            lsm = tuple(active.read().strip().split(","))
+        known = False
+        with contextlib.suppress(FileNotFoundError), open(_BTF, "rb") as types:
+            known = b"\0BPF_LSM_CGROUP\0" in types.read()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            cookie = probe.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8)
+        return Facts(os.uname().release, lsm, known, int.from_bytes(cookie, "little"))
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """One run at a time on a host; the lock of a process that died is free.
+
+        Attaching and detaching lsm_cgroup at once can use freed memory in
+        kernels without 56145d237385 (CVE-2026-23319).
+        """
+        fd = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with _closing(fd):
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+
+    # Looking
+
+    def names(self) -> list[str]:
+        """The names of the objects that have a directory of ours."""
+        return _listed(self.layout.root)
+
+    def observe(self, name: str) -> Observed:
+        """Everything of an object's name that the kernel holds."""
+        versions: dict[str, Loaded] = {}
+        for version in _listed(self.layout.object(name)):
+            if not version.endswith(STAGING):
+                versions[version] = self._loaded(name, version)
+        ids = sorted({cgroup for loaded in versions.values() for cgroup in loaded.cgroups})
+        return Observed(versions, self.hierarchy.paths(ids))
+
+    def _loaded(self, name: str, version: str) -> Loaded:
+        programs = {}
+        for program in _listed(self.layout.programs(name, version)):
+            with _closing(_libbpf.get(self.layout.program(name, version, program))) as fd:
+                programs[program] = _libbpf.info(fd, _libbpf.ProgInfo()).id
+        values = self._values(name, version)
+        linked = [int(entry) for entry in _listed(self.layout.links(name, version))]
+        cgroups = {}
+        for cgroup in sorted({*linked, *values}):
+            states = self._links(name, version, cgroup, programs)
+            cgroups[cgroup] = Held(
+                frozenset(program for program, alive in states.items() if alive),
+                frozenset(program for program, alive in states.items() if not alive),
+                values.get(cgroup),
+            )
+        return Loaded(frozenset(programs), cgroups)
+
+    def _links(
+        self, name: str, version: str, cgroup: int, programs: dict[str, int]
+    ) -> dict[str, bool]:
+        """Each pinned link of a cgroup, and whether it is alive and runs the pinned program."""
+        states = {}
+        for program in _listed(self.layout.links(name, version, cgroup)):
+            with _closing(_libbpf.get(self.layout.link(name, version, cgroup, program))) as fd:
+                link = _libbpf.info(fd, _libbpf.LinkInfo())
+            states[program] = (
+                link.type == _libbpf.LINK_TYPE_CGROUP
+                and link.cgroup_id == cgroup
+                and link.prog_id == programs.get(program)
+            )
+        return states
+
+    def _storage(self, name: str, version: str) -> tuple[int, int] | None:
+        """A descriptor of a version's cgroup storage map and its value's size, or None."""
+        for pinned in _listed(self.layout.maps(name, version)):
+            fd = _libbpf.get(f"{self.layout.maps(name, version)}/{pinned}")
+            shape = _libbpf.info(fd, _libbpf.MapInfo())
+            if shape.type == _libbpf.MAP_TYPE_CGROUP_STORAGE and shape.key_size == 8:
+                return fd, int(shape.value_size)
+            os.close(fd)
+        return None
+
+    def _values(self, name: str, version: str) -> dict[int, bytes]:
+        """Cgroup id → what is stored for it, for every cgroup that has storage."""
+        storage = self._storage(name, version)
+        if storage is None:
+            return {}
+        found: dict[int, bytes] = {}
+        fd, size = storage
+        with _closing(fd):
+            key, value = ctypes.c_uint64(), ctypes.create_string_buffer(size)
+            last: Any = None
+            while True:
+                try:
+                    self.libbpf.call("bpf_map_get_next_key", fd, last, ctypes.byref(key))
+                    self.libbpf.call("bpf_map_lookup_elem", fd, ctypes.byref(key), value)
+                except KernelError as error:
+                    if error.errno == errno.ENOENT:
+                        return found  # the end, or a cgroup that went meanwhile
+                    raise
+                found[key.value] = value.raw
+                last = ctypes.byref(ctypes.c_uint64(key.value))
+
+    # Changing
+
+    def load(
+        self, bpf_object: BpfObject, version: str, programs: Iterable[Program], data: bytes
+    ) -> None:
+        """Load programs out of the object's bytes and pin them, and its maps, as a version.
+
+        A new version is made aside and renamed into place, so that it is there
+        whole or not at all; what a killed run left aside is removed first.
+        """
+        name, wanted = bpf_object.name, {program.name for program in programs}
+        final, aside = self.layout.version(name, version), self.layout.staging(name, version)
+        self._remove(aside)
+        exists = os.path.isdir(final)
+        base = final if exists else aside
+        for part in ("prog", "map", "link"):
+            os.makedirs(f"{base}/{part}", mode=0o700, exist_ok=True)
+        with self._opened(data, wanted, f"{final}/map" if exists else "") as handle:
+            for map_name, fd in self._maps(handle):
+                if not os.path.exists(f"{base}/map/{map_name}"):
+                    self._pin(fd, f"{base}/map/{map_name}")
+            for program, pointer in self._each(handle, "program"):
+                if program in wanted:
+                    fd = self.libbpf.call("bpf_program__fd", pointer)
+                    self._pin(fd, f"{base}/prog/{program}")
+        if not exists:
+            os.rename(aside, final)
+
+    @contextlib.contextmanager
+    def _opened(self, data: bytes, wanted: Iterable[str], maps: str) -> Iterator[int]:
+        """An object with the wanted programs loaded, over the maps pinned in a directory."""
+        log = ctypes.create_string_buffer(_LOG_SIZE)
+        options = _libbpf.OpenOpts(
+            sz=ctypes.sizeof(_libbpf.OpenOpts),
+            object_name=b"cgnet",
+            kernel_log_buf=ctypes.cast(log, ctypes.c_void_p),
+            kernel_log_size=_LOG_SIZE,
+        )
+        handle = self.libbpf.call("bpf_object__open_mem", data, len(data), ctypes.byref(options))
+        try:
+            for program, pointer in self._each(handle, "program"):
+                self.libbpf.call("bpf_program__set_autoload", pointer, program in wanted)
+            for map_name, pointer in self._each(handle, "map"):
+                if maps and os.path.exists(f"{maps}/{map_name}"):
+                    with _closing(_libbpf.get(f"{maps}/{map_name}")) as fd:
+                        self.libbpf.call("bpf_map__reuse_fd", pointer, fd)
+            try:
+                self.libbpf.call("bpf_object__load", handle)
+            except KernelError as error:
+                raise KernelError(
+                    f"loading {', '.join(sorted(wanted))}",
+                    error.errno,
+                    "This kernel does not take the object (docs/controls.md says what each needs)",
+                    log.value.decode(errors="replace"),
+                ) from error
+            yield handle
+        finally:
+            self.libbpf.call("bpf_object__close", handle)
+
+    def _each(self, handle: int, kind: str) -> Iterator[tuple[str, int]]:
+        """The programs or maps of an open object: name and pointer."""
+        pointer = self.libbpf.call(f"bpf_object__next_{kind}", handle, None)
+        while pointer:
+            yield self.libbpf.call(f"bpf_{kind}__name", pointer).decode(), pointer
+            pointer = self.libbpf.call(f"bpf_object__next_{kind}", handle, pointer)
+
+    def _maps(self, handle: int) -> Iterator[tuple[str, int]]:
+        """The maps that can be pinned; libbpf's own (.rodata, .bss) live with the programs."""
+        for name, pointer in self._each(handle, "map"):
+            if "." not in name:
+                yield name, self.libbpf.call("bpf_map__fd", pointer)
+
+    def _pin(self, fd: int, path: str) -> None:
+        self.libbpf.call("bpf_obj_pin", fd, os.fsencode(path))
+
+    def _link(self, name: str, version: str, cgroup: Cgroup, program: Program) -> int:
+        """A new link of a pinned program to a cgroup; it goes when its descriptor does."""
+        with _closing(_libbpf.get(self.layout.program(name, version, program.name))) as fd:
+            kind = _libbpf.attach_type(program.section)
+            try:
+                return int(self.libbpf.call("bpf_link_create", fd, cgroup.fd, kind, None))
+            except KernelError as error:
+                raise KernelError(
+                    f"attaching {program.name} ({program.section}) to {cgroup.path}",
+                    error.errno,
+                    _ATTACH_REMEDIES.get(error.errno, ""),
+                ) from error
+
+    def hold(self, name: str, version: str, cgroup: Cgroup, program: Program) -> None:
+        """Make a cgroup's storage: it outlives the link that the kernel made it for."""
+        os.close(self._link(name, version, cgroup, program))
+
+    def store(self, name: str, version: str, cgroup: int, value: bytes) -> None:
+        """Replace what is stored for a cgroup; a program sees all of the old or of the new."""
+        storage = self._storage(name, version)
+        if storage is None:
+            raise KernelError(f"{self.layout.maps(name, version)} has no storage", errno.ENOENT)
+        fd, _size = storage
+        with _closing(fd):
+            key = ctypes.c_uint64(cgroup)
+            self.libbpf.call("bpf_map_update_elem", fd, ctypes.byref(key), value, 0)
+
+    def attach(self, name: str, version: str, cgroup: Cgroup, program: Program) -> None:
+        """Attach a pinned program to a cgroup, for as long as the link's pin stands."""
+        with _closing(self._link(name, version, cgroup, program)) as fd:
+            os.makedirs(self.layout.links(name, version, cgroup.id), mode=0o700, exist_ok=True)
+            self._pin(fd, self.layout.link(name, version, cgroup.id, program.name))
+
+    def detach(self, name: str, version: str, cgroup: int, program: str) -> None:
+        """Detach a pinned link at once (its pin's end alone would do so later) and unpin it."""
+        path = self.layout.link(name, version, cgroup, program)
+        with _closing(_libbpf.get(path)) as fd:
+            self.libbpf.call("bpf_link_detach", fd)
+        os.unlink(path)
+        directory = self.layout.links(name, version, cgroup)
+        if not os.listdir(directory):
+            os.rmdir(directory)
+
+    def unload(self, name: str, version: str) -> None:
+        """Remove a version's pins, and the directories that are empty then."""
+        self._remove(self.layout.version(name, version))
+        for directory in (self.layout.object(name), self.layout.root):
+            if not _listed(directory):
+                with contextlib.suppress(FileNotFoundError):
+                    os.rmdir(directory)
+
+    def _remove(self, directory: str) -> None:
+        """Remove a directory of pins. bpffs has no symbolic links to follow out of it."""
+        for base, directories, files in os.walk(directory, topdown=False):
+            for entry in files:
+                os.unlink(f"{base}/{entry}")
+            for entry in directories:
+                os.rmdir(f"{base}/{entry}")
+        with contextlib.suppress(FileNotFoundError):
+            os.rmdir(directory)
+
+
+_ATTACH_REMEDIES = {
+    errno.EPERM: "A program attached to this cgroup or to an ancestor without BPF_F_ALLOW_MULTI "
+    "forbids others; bpftool cgroup tree shows it",
+    errno.EINVAL: "For lsm_cgroup: all ten hooks that one kernel has may be taken; "
+    "bpftool link shows by whom",
+    errno.E2BIG: "A cgroup takes 64 programs of one type",
+}

@@ -1,0 +1,78 @@
+# Copyright (c) 2026, the cgnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where everything of ours is pinned. Pure: paths are computed, nothing is touched.
+
+    <bpffs>/cgnet/<object>/<version>/prog/<program>
+                                     map/<map>
+                                     link/<cgroup id>/<program>
+
+A version names the object's content and its layout, so two versions stand side
+by side while cgroups move from one to the other. bpffs refuses a dot in a name
+(bpf_lookup()), which is why a cgroup is named by its id.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ansible_collections.linux.cgnet.plugins.module_utils._errors import InputError
+
+ROOT = "cgnet"
+STAGING = "_new"
+"""Ends the name of a version that is being made; such a one is never taken for whole."""
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def checked(part: str) -> str:
+    """A path component that can't leave its directory."""
+    if not _NAME.fullmatch(part):
+        raise InputError("pin name", part, "1 to 64 of A-Z a-z 0-9 _ -")
+    return part
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The pins below one bpffs mount."""
+
+    bpffs: str
+
+    @property
+    def root(self) -> str:
+        """The directory that holds everything of ours."""
+        return f"{self.bpffs}/{ROOT}"
+
+    def object(self, name: str) -> str:
+        """The directory of an object's versions."""
+        return f"{self.root}/{checked(name)}"
+
+    def version(self, name: str, version: str) -> str:
+        """The directory of one version."""
+        return f"{self.object(name)}/{checked(version)}"
+
+    def staging(self, name: str, version: str) -> str:
+        """The directory in which a version is made before it is renamed into place."""
+        return self.version(name, version) + STAGING
+
+    def programs(self, name: str, version: str) -> str:
+        """The directory of a version's pinned programs."""
+        return f"{self.version(name, version)}/prog"
+
+    def program(self, name: str, version: str, program: str) -> str:
+        """A pinned program."""
+        return f"{self.programs(name, version)}/{checked(program)}"
+
+    def maps(self, name: str, version: str) -> str:
+        """The directory of a version's pinned maps."""
+        return f"{self.version(name, version)}/map"
+
+    def links(self, name: str, version: str, cgroup: int | None = None) -> str:
+        """The directory of a version's links, or of one cgroup's."""
+        base = f"{self.version(name, version)}/link"
+        return base if cgroup is None else f"{base}/{cgroup:d}"
+
+    def link(self, name: str, version: str, cgroup: int, program: str) -> str:
+        """A pinned link."""
+        return f"{self.links(name, version, cgroup)}/{checked(program)}"

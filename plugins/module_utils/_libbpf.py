@@ -1,0 +1,170 @@
+# Copyright (c) 2026, the cgnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""libbpf.so.1 through ctypes: the signatures, how each reports an error, nothing else.
+
+The library is the distribution's (Debian: libbpf1, 1.0 or later) and is loaded
+when it is first needed. Every call that fails raises KernelError with its name.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+from ctypes import POINTER, c_char_p, c_int, c_size_t, c_uint32, c_uint64, c_void_p
+from typing import Any
+
+from ansible_collections.linux.cgnet.plugins.module_utils._errors import HostError, KernelError
+
+# struct bpf_link_info's union: a struct of its own for links of type cgroup.
+LINK_TYPE_CGROUP = 3
+MAP_TYPE_CGROUP_STORAGE = 19
+
+
+class LinkInfo(ctypes.Structure):
+    """The part of struct bpf_link_info that a cgroup's link has (linux/bpf.h)."""
+
+    _fields_ = (
+        ("type", c_uint32),
+        ("id", c_uint32),
+        ("prog_id", c_uint32),
+        ("_pad", c_uint32),
+        ("cgroup_id", c_uint64),
+        ("attach_type", c_uint32),
+        ("_tail", c_uint32 * 9),
+    )
+
+
+class ProgInfo(ctypes.Structure):
+    """The beginning of struct bpf_prog_info (linux/bpf.h)."""
+
+    _fields_ = (("type", c_uint32), ("id", c_uint32))
+
+
+class MapInfo(ctypes.Structure):
+    """The beginning of struct bpf_map_info (linux/bpf.h)."""
+
+    _fields_ = (
+        ("type", c_uint32),
+        ("id", c_uint32),
+        ("key_size", c_uint32),
+        ("value_size", c_uint32),
+    )
+
+
+class OpenOpts(ctypes.Structure):
+    """struct bpf_object_open_opts as of libbpf 1.0; later ones only append to it."""
+
+    _fields_ = (
+        ("sz", c_size_t),
+        ("object_name", c_char_p),
+        ("relaxed_maps", ctypes.c_bool),
+        ("pin_root_path", c_char_p),
+        ("_removed", c_uint32),
+        ("kconfig", c_char_p),
+        ("btf_custom_path", c_char_p),
+        ("kernel_log_buf", c_void_p),
+        ("kernel_log_size", c_size_t),
+        ("kernel_log_level", c_uint32),
+    )
+
+
+def _negative(call: str, result: int, _args: Any) -> int:
+    """libbpf 1.x returns -errno."""
+    if result < 0:
+        raise KernelError(call, -result)
+    return result
+
+
+def _null(call: str, result: Any, _args: Any) -> Any:
+    """libbpf 1.x returns NULL and sets errno."""
+    if not result:
+        raise KernelError(call, ctypes.get_errno())
+    return result
+
+
+def _plain(_call: str, result: Any, _args: Any) -> Any:
+    return result
+
+
+# Function → what it returns, what it takes, and how it reports an error.
+_TABLE: dict[str, tuple[Any, tuple[Any, ...], Any]] = {
+    "libbpf_set_print": (c_void_p, (c_void_p,), _plain),
+    "libbpf_version_string": (c_char_p, (), _plain),
+    "libbpf_attach_type_by_name": (c_int, (c_char_p, POINTER(c_int)), _negative),
+    "bpf_object__open_mem": (c_void_p, (c_char_p, c_size_t, POINTER(OpenOpts)), _null),
+    "bpf_object__load": (c_int, (c_void_p,), _negative),
+    "bpf_object__close": (None, (c_void_p,), _plain),
+    "bpf_object__next_program": (c_void_p, (c_void_p, c_void_p), _plain),
+    "bpf_object__next_map": (c_void_p, (c_void_p, c_void_p), _plain),
+    "bpf_program__name": (c_char_p, (c_void_p,), _plain),
+    "bpf_program__set_autoload": (c_int, (c_void_p, ctypes.c_bool), _negative),
+    "bpf_program__fd": (c_int, (c_void_p,), _negative),
+    "bpf_map__name": (c_char_p, (c_void_p,), _plain),
+    "bpf_map__fd": (c_int, (c_void_p,), _negative),
+    "bpf_map__reuse_fd": (c_int, (c_void_p, c_int), _negative),
+    "bpf_obj_pin": (c_int, (c_int, c_char_p), _negative),
+    "bpf_obj_get": (c_int, (c_char_p,), _negative),
+    "bpf_obj_get_info_by_fd": (c_int, (c_int, c_void_p, POINTER(c_uint32)), _negative),
+    "bpf_link_create": (c_int, (c_int, c_int, c_int, c_void_p), _negative),
+    "bpf_link_detach": (c_int, (c_int,), _negative),
+    "bpf_map_lookup_elem": (c_int, (c_int, c_void_p, c_void_p), _negative),
+    "bpf_map_update_elem": (c_int, (c_int, c_void_p, c_void_p, c_uint64), _negative),
+    "bpf_map_get_next_key": (c_int, (c_int, c_void_p, c_void_p), _negative),
+}
+
+
+class Library:
+    """The functions of the table, as attributes, each raising KernelError."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        for name, (result, arguments, check) in _TABLE.items():
+            function = getattr(library, name)
+            function.restype = result
+            function.argtypes = arguments
+            function.errcheck = functools.partial(self._check, name, check)
+            setattr(self, name, function)
+        self.call("libbpf_set_print", None)
+
+    @staticmethod
+    def _check(name: str, check: Any, result: Any, _function: Any, args: Any) -> Any:
+        return check(name, result, args)
+
+    def call(self, name: str, *args: Any) -> Any:
+        """Call a function of the table by its name."""
+        return getattr(self, name)(*args)
+
+
+@functools.cache
+def library() -> Library:
+    """The host's libbpf, loaded once. HostError where it is missing or older than 1.0."""
+    try:
+        return Library(ctypes.CDLL("libbpf.so.1", use_errno=True))
+    except OSError as error:
+        raise HostError(
+            f"libbpf.so.1 can't be loaded on this host ({error})",
+            "Install the distribution's package (Debian: apt install libbpf1)",
+        ) from error
+
+
+def info(fd: int, into: ctypes.Structure) -> Any:
+    """Fill a structure with what the kernel says of a program, map or link."""
+    size = c_uint32(ctypes.sizeof(into))
+    library().call("bpf_obj_get_info_by_fd", fd, ctypes.byref(into), ctypes.byref(size))
+    return into
+
+
+def get(path: str) -> int:
+    """A descriptor of what is pinned at a path. Close it with os.close()."""
+    try:
+        return int(library().call("bpf_obj_get", os.fsencode(path)))
+    except KernelError as error:
+        raise KernelError(f"bpf_obj_get({path})", error.errno) from error
+
+
+def attach_type(section: str) -> int:
+    """The attach type of a section such as cgroup/bind4, as libbpf knows it."""
+    found = c_int()
+    library().call("libbpf_attach_type_by_name", section.encode(), ctypes.byref(found))
+    return found.value

@@ -1,0 +1,181 @@
+# Copyright (c) 2026, the cgnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From what is wanted and what is there to the steps between. Pure.
+
+The order is what keeps every moment safe: a value is stored before the hooks
+that enforce it are attached, and hooks of an older version go only after those
+of the newer stand. Storage that the kernel has just made is all zero, which
+every program takes for "not configured".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Union
+
+from ansible_collections.linux.cgnet.plugins.module_utils._model import (
+    BpfObject,
+    Cgroup,
+    Held,
+    Loaded,
+    Observed,
+    Program,
+)
+
+
+@dataclass(frozen=True)
+class Load:
+    """Load an object's programs, pinned as a version."""
+
+    version: str
+    programs: tuple[Program, ...]
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Let the kernel make a cgroup's storage, by attaching a program for a moment."""
+
+    version: str
+    cgroup: Cgroup
+    program: Program
+
+
+@dataclass(frozen=True)
+class Store:
+    """Replace what is stored for a cgroup, whole."""
+
+    version: str
+    cgroup: int
+    value: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Attach:
+    """Attach a program to a cgroup by a pinned link."""
+
+    version: str
+    cgroup: Cgroup
+    program: Program
+
+
+@dataclass(frozen=True)
+class Detach:
+    """Detach a link of ours and remove its pin."""
+
+    version: str
+    cgroup: int
+    program: str
+
+
+@dataclass(frozen=True)
+class Unload:
+    """Remove a version: its programs and maps go with their last pins."""
+
+    version: str
+
+
+Action = Union[Load, Hold, Store, Attach, Detach, Unload]
+
+
+@dataclass(frozen=True)
+class Want:
+    """What one cgroup shall have of an object; no programs: nothing of it.
+
+    `value` None leaves what is stored alone. `keep` are programs that may stay
+    attached without being needed.
+    """
+
+    cgroup: Cgroup
+    programs: tuple[Program, ...] = ()
+    value: bytes | None = None
+    keep: frozenset[str] = frozenset()
+
+
+def describe(action: Action, paths: dict[int, str]) -> dict[str, Any]:
+    """An action as the plain data that a module returns; `paths` is cgroup id → path."""
+    shown: dict[str, Any] = {"action": type(action).__name__.lower(), "version": action.version}
+    if isinstance(action, Load):
+        return {**shown, "programs": [p.name for p in action.programs]}
+    if isinstance(action, Unload):
+        return shown
+    number = action.cgroup.id if isinstance(action.cgroup, Cgroup) else action.cgroup
+    shown["cgroup"] = paths.get(number, f"id {number}")
+    if isinstance(action, Store):
+        return {**shown, "bytes": len(action.value), "cleared": not any(action.value)}
+    program = action.program
+    return {**shown, "program": program.name if isinstance(program, Program) else program}
+
+
+def _present(want: Want, version: str, held: Held, holder: Program | None) -> list[Action]:
+    steps: list[Action] = []
+    if want.value is not None and held.value != want.value:
+        if held.value is None and holder is not None:
+            steps.append(Hold(version, want.cgroup, holder))
+        steps.append(Store(version, want.cgroup.id, want.value))
+    steps += [Detach(version, want.cgroup.id, name) for name in sorted(held.broken)]
+    steps += [
+        Attach(version, want.cgroup, program)
+        for program in want.programs
+        if program.name not in held.attached
+    ]
+    spare = held.attached - {program.name for program in want.programs} - want.keep
+    return steps + [Detach(version, want.cgroup.id, name) for name in sorted(spare)]
+
+
+def _absent(version: str, cgroup: int, held: Held) -> list[Action]:
+    steps: list[Action] = [
+        Detach(version, cgroup, name) for name in sorted(held.attached | held.broken)
+    ]
+    if held.value is not None and any(held.value):
+        steps.append(Store(version, cgroup, bytes(len(held.value))))
+    return steps
+
+
+def _occupied(loaded: Loaded, gone: set[int]) -> bool:
+    """Whether a cgroup other than those in `gone` has a link or a policy there."""
+    return any(
+        held.attached or held.broken or (held.value is not None and any(held.value))
+        for cgroup, held in loaded.cgroups.items()
+        if cgroup not in gone
+    )
+
+
+def plan(
+    wants: Sequence[Want],
+    observed: Observed,
+    bpf_object: BpfObject | None = None,
+    loadable: Sequence[Program] = (),
+    holder: Program | None = None,
+) -> tuple[Action, ...]:
+    """The steps from `observed` to `wants`; empty when nothing is left to do.
+
+    `loadable` are the programs of `bpf_object` that this kernel can load. With
+    no object, wants can only be for nothing. Cgroups that no want names are
+    left alone, but what is left of dead ones is removed.
+    """
+    version = bpf_object.version if bpf_object else ""
+    current = observed.versions.get(version, Loaded(frozenset(), {}))
+    steps: list[Action] = []
+
+    present = [want for want in wants if want.programs]
+    missing = tuple(program for program in loadable if program.name not in current.programs)
+    if present and missing:
+        steps.append(Load(version, missing))
+    for want in present:
+        steps += _present(want, version, current.cgroups.get(want.cgroup.id, Held()), holder)
+
+    moved = {want.cgroup.id for want in wants}
+    kept = {want.cgroup.id for want in present}
+    for name, loaded in observed.versions.items():
+        dead = {cgroup for cgroup in loaded.cgroups if cgroup not in observed.alive}
+        leaving = (moved | dead) - (kept if name == version else set())
+        for cgroup in sorted(leaving & set(loaded.cgroups)):
+            held = loaded.cgroups[cgroup]
+            # Storage goes with its cgroup: there is none left to clear for a dead one.
+            steps += _absent(name, cgroup, Held(held.attached, held.broken, None)
+                             if cgroup in dead else held)  # fmt: skip
+        if not (name == version and present) and not _occupied(loaded, leaving):
+            steps.append(Unload(name))
+    return tuple(steps)

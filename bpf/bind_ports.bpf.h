@@ -12,9 +12,16 @@
 static __always_inline bool bind_ports_listed(const struct policy *p, enum protocol protocol,
 					      __u16 port)
 {
-	__u32 block = p->port_block[protocol][port / LIMIT_BLOCK_PORTS];
+	__u32 number = port / LIMIT_BLOCK_PORTS;
 	__u32 bit = port % LIMIT_BLOCK_PORTS;
+	__u32 block;
 
+	/*
+	 * The compiler knows that a port has 16 bits and drops the mask; the
+	 * 6.1 verifier does not know what a byte swap leaves, and wants it.
+	 */
+	barrier_var(number);
+	block = p->port_block[protocol][number % LIMIT_BLOCK_PORTS];
 	return block < LIMIT_BLOCKS && (p->block[block][bit / 64] >> bit % 64 & 1);
 }
 

@@ -78,7 +78,6 @@ def render() -> str:
         "",
         "from __future__ import annotations",
         "",
-        "",
         "LEVELS: dict[str, int] = {",
     ]
     numbers = {level: known[level] if n is None else n for level, (n, _w, _o) in LEVELS.items()}

@@ -92,7 +92,7 @@ def _plain(_call: str, result: Any, _args: Any) -> Any:
 _TABLE: dict[str, tuple[Any, tuple[Any, ...], Any]] = {
     "libbpf_set_print": (c_void_p, (c_void_p,), _plain),
     "libbpf_version_string": (c_char_p, (), _plain),
-    "libbpf_attach_type_by_name": (c_int, (c_char_p, POINTER(c_int)), _negative),
+    "libbpf_prog_type_by_name": (c_int, (c_char_p, POINTER(c_int), POINTER(c_int)), _negative),
     "bpf_object__open_mem": (c_void_p, (c_char_p, c_size_t, POINTER(OpenOpts)), _null),
     "bpf_object__load": (c_int, (c_void_p,), _negative),
     "bpf_object__close": (None, (c_void_p,), _plain),
@@ -164,7 +164,11 @@ def get(path: str) -> int:
 
 
 def attach_type(section: str) -> int:
-    """The attach type of a section such as cgroup/bind4, as libbpf knows it."""
-    found = c_int()
-    library().call("libbpf_attach_type_by_name", section.encode(), ctypes.byref(found))
+    """The attach type of a section such as cgroup/bind4, as libbpf knows it.
+
+    libbpf_attach_type_by_name() would be the one to ask, but has no lsm_cgroup.
+    """
+    kind, found = c_int(), c_int()
+    arguments = (section.encode(), ctypes.byref(kind), ctypes.byref(found))
+    library().call("libbpf_prog_type_by_name", *arguments)
     return found.value

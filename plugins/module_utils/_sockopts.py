@@ -8,7 +8,6 @@ Generated from the kernel's headers by tools/generate_sockopts.py. Do not edit.
 
 from __future__ import annotations
 
-
 LEVELS: dict[str, int] = {
     "SOL_SOCKET": 1,
     "SOL_IP": 0,

@@ -9,6 +9,7 @@ import shutil
 import stat
 import tarfile
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -27,10 +28,10 @@ _MODULES = (
     "sctp", "crc32c_generic", "veth", "dummy", "tun", "vsock", "vsock_loopback",
 )  # fmt: skip
 
-# What a guest that lives for one command never reads.
+# What a guest that lives for one command never reads; shell patterns of whole directories or files.
 _DROPPED = (
-    "boot", "dev", "usr/share", "usr/include", "usr/lib/x86_64-linux-gnu/perl",
-    "usr/lib/x86_64-linux-gnu/perl-base", "usr/lib/x86_64-linux-gnu/gconv", "usr/lib/locale",
+    "boot", "dev", "usr/share", "usr/include", "usr/lib/locale", "usr/lib/python3*/pydoc_data",
+    "usr/lib/*/gconv", "usr/lib/*/perl*", "usr/lib/*/libperl*", "usr/bin/perl*",
     "var/cache", "var/lib/apt", "var/lib/dpkg", "var/log",
 )  # fmt: skip
 
@@ -89,12 +90,14 @@ def _keeper(
         say(f"  kernel {index.parent.name} has no module file for: {' '.join(absent)}")
     wanted = {file for name in _MODULES for file in needs.get(name, [])}
     folders = {str(parent) for file in wanted for parent in PurePosixPath(file).parents}
-    dropped = {PurePosixPath(path) for path in _DROPPED}
 
     def keep(path: PurePosixPath) -> bool:
-        if path.is_relative_to(index.parent / "kernel"):
-            return str(path.relative_to(index.parent)) in wanted | folders
-        return dropped.isdisjoint((path, *path.parents))
+        if path.is_relative_to(index.parent):
+            name = str(path.relative_to(index.parent))
+            return name in wanted | folders or fnmatch(name, "modules.*bin")
+        return not any(
+            fnmatch(str(part), drop) for part in (path, *path.parents) for drop in _DROPPED
+        )
 
     return keep
 

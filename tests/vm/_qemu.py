@@ -35,6 +35,11 @@ def command(kernel: Path, append: str, memory: int, *more: str) -> list[str]:
     return [*_command(choose_accelerator(kernel), kernel, append, memory), *more]
 
 
+def accelerator_of(line: list[str]) -> str:
+    """The accelerator that a command line of `command` asks for, to show it."""
+    return line[line.index("-accel") + 1].partition(",")[0]
+
+
 def _command(accelerator: str, kernel: Path, append: str, memory: int) -> list[str]:
     qemu = shutil.which("qemu-system-x86_64")
     if qemu is None:

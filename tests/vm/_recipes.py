@@ -70,7 +70,7 @@ def cached(recipe: Recipe, build: Callable[[Recipe, Path], None]) -> Path:
     another name, which the next one clears away.
     """
     finished = cache_dir() / recipe.name
-    with _lock(cache_dir() / f"{recipe.kind}-{recipe.suite}.lock"):
+    with locked(cache_dir() / f"{recipe.kind}-{recipe.suite}.lock"):
         if not finished.exists():
             say(f"building {recipe.name} (once; about a minute)")
             partial = finished.with_suffix(".partial")
@@ -82,7 +82,7 @@ def cached(recipe: Recipe, build: Callable[[Recipe, Path], None]) -> Path:
 
 
 @contextmanager
-def _lock(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Holds `path` against other processes; says so where it has to wait."""
     with path.open("w") as handle:
         try:

@@ -130,7 +130,7 @@ class _Guest:
             self._kernel, f"quiet loglevel=3 {self._job.append}", self._job.memory,
             "-initrd", f"/proc/self/fd/{initrd}", *serial,
         )  # fmt: skip
-        _qemu.say(f"booting {self._job.suite} ({line[line.index('-accel') + 1]})")
+        _qemu.say(f"booting {self._job.suite} ({_qemu.accelerator_of(line)})")
         # setpriv: qemu ends with us, even if we are killed. Its own session: Ctrl-C is ours.
         return subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", *line],

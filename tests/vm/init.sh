@@ -14,6 +14,7 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t bpf bpf /sys/fs/bpf
 mount -t securityfs securityfs /sys/kernel/security
 mount -t tracefs tracefs /sys/kernel/tracing
+chmod 1777 /tmp # a file added to it made it anew
 ip link set lo up
 
 stty -F /dev/ttyS1 raw

@@ -22,10 +22,10 @@ from pathlib import Path
 
 from tools._tree import BUILD, ROOT
 
-# Everything else stands on these, so they go first and alone.
-FIRST = ("object", "docs")
+# Everything else stands on these, so they go first and alone, and are not done again.
+FIRST = ("object", "collection")
 HOST = (
-    "ruff", "yamllint", "changelog", "mypy", "unit", "ansible-lint",
+    "ruff", "yamllint", "changelog", "mypy", "docs", "unit", "ansible-lint",
     "sanity", "unit-newest", "sanity-newest",
 )  # fmt: skip
 GUEST = ("molecule",)
@@ -42,11 +42,11 @@ class Result:
     seconds: float
     passed: int
     failed: int
-    skipped: int
+    skipped: tuple[str, ...]
 
     def __str__(self) -> str:
         verdict = "passed" if self.ok else "FAILED"
-        counts = f"{self.passed:6} {self.failed:6} {self.skipped:7}"
+        counts = f"{self.passed:6} {self.failed:6} {len(self.skipped):7}"
         return f"{self.stage:26} {verdict:7} {self.seconds:7.1f} {counts}"
 
 
@@ -71,10 +71,10 @@ class Check:
             result = count(stage, status == 0, time.monotonic() - begin)
             self.results.append(result)
             if not result.ok:
-                self._say(log(stage).read_text(encoding="utf-8", errors="replace"))
+                self._show(stage)
             self._say(
                 f"==> {stage}: {'passed' if result.ok else 'FAILED'}, {result.seconds:.1f} s, "
-                f"{result.passed} passed, {result.failed} failed, {result.skipped} skipped"
+                f"{result.passed} passed, {result.failed} failed, {len(result.skipped)} skipped"
             )
 
     def end(self) -> None:
@@ -87,13 +87,14 @@ class Check:
 
     def _make(self, stage: str) -> int | None:
         """Exit status of the make target, None when the run is being ended."""
+        settled = [f"--old-file={target}" for target in ("setup", *FIRST) if target != stage]
         with log(stage).open("wb") as output:
             with self._lock:
                 if self._ended:
                     return None
                 # A process group of its own, so that end() reaches all that it starts.
                 process = subprocess.Popen(
-                    ["make", stage], cwd=ROOT, start_new_session=True,
+                    ["make", *settled, stage], cwd=ROOT, start_new_session=True,
                     stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
                 )  # fmt: skip
                 self._running.add(process)
@@ -106,6 +107,10 @@ class Check:
         with self._lock:
             self._running.remove(process)
         return None if self._ended else status
+
+    def _show(self, stage: str) -> None:
+        with self._lock:
+            print(log(stage).read_text(encoding="utf-8", errors="replace"), flush=True)
 
     def _say(self, text: str) -> None:
         with self._lock:
@@ -123,20 +128,23 @@ def last_line(stage: str) -> str:
 
 def count(stage: str, ok: bool, seconds: float) -> Result:
     """Read the JUnit files that the stage left in .build/junit/STAGE."""
-    passed = failed = skipped = 0
+    passed = failed = 0
+    skipped = []
     for path in sorted((BUILD / "junit" / stage).glob("*.xml")):
         for case in ET.parse(path).iter("testcase"):
+            skip = case.find("skipped")
             if case.find("failure") is not None or case.find("error") is not None:
                 failed += 1
-            elif case.find("skipped") is not None:
-                skipped += 1
+            elif skip is not None:
+                why = skip.get("message") or skip.text
+                skipped.append(f"{case.get('name')}: {why}")
             else:
                 passed += 1
-    if ok and failed == 0 and passed + skipped == 0:
+    if ok and not passed and not failed and not skipped:
         passed = 1
     if not ok and failed == 0:  # it ended before its tests did, or beside them
         failed = 1
-    return Result(stage, ok and failed == 0, seconds, passed, failed, skipped)
+    return Result(stage, ok and failed == 0, seconds, passed, failed, tuple(skipped))
 
 
 def main() -> int:
@@ -159,6 +167,9 @@ def main() -> int:
         print("interrupted", file=sys.stderr)
         return 130
     results = check.results
+    for result in results:
+        for skip in result.skipped:
+            print(f"skipped in {result.stage}: {skip}")
     print(f"\n{'stage':26} {'verdict':7} {'seconds':>7} passed failed skipped")
     print("\n".join(str(result) for result in results))
     print(f"\n{sum(r.passed for r in results)} passed, {sum(r.failed for r in results)} failed")

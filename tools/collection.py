@@ -8,6 +8,7 @@ The artifact holds what git tracks, and the built objects, which git ignores. It
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import yaml
 
 from tools._tree import BUILD, OBJECTS, ROOT, tracked
 
+INSTALLED = BUILD / "collections"
 # Made by ansible-galaxy from galaxy.yml.
 GENERATED = {"FILES.json", "MANIFEST.json"}
 # The front of the files that only the repository needs; galaxy.yml leaves them out.
@@ -42,7 +44,7 @@ def main() -> int:
     if found != wanted or not objects:
         return 1
     print(f"{artifact.name}: {len(found)} files, {len(objects)} objects")
-    galaxy("install", str(artifact), "--force", "--no-deps", "-p", str(BUILD / "collections"))
+    galaxy("install", str(artifact), "--force", "--no-deps", "-p", str(INSTALLED))
     return 0
 
 
@@ -57,7 +59,11 @@ def build() -> Path:
 
 def galaxy(*arguments: str) -> None:
     program = Path(sys.executable).parent / "ansible-galaxy"
-    subprocess.run([program, "collection", *arguments], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [program, "collection", *arguments],
+        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(INSTALLED)},
+        check=True, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -73,23 +73,22 @@ def _run(options: argparse.Namespace) -> int:
 
 def _main() -> int:
     options = _parser().parse_args()
-    match options.action:
-        case "run":
-            return _run(options)
-        case "build":
-            for suite in options.suite:
-                say(f"{_IMAGES[options.kind](suite)}")
-        case "up":
-            guest = Guest(options.name)
-            up(guest, options.suite, options.append, options.memory, options.timeout)
-        case "down":
-            for guest in guests() if options.all else map(Guest, options.name):
-                down(guest)
-        case "shell":
-            return subprocess.run(Guest(options.name).ssh()).returncode
-        case "list":
-            for guest in guests():
-                print(guest.name, "runs" if guest.runs() else "does not run", guest.directory)
+    if options.action == "run":
+        return _run(options)
+    if options.action == "build":
+        for suite in options.suite:
+            say(f"{_IMAGES[options.kind](suite)}")
+    elif options.action == "up":
+        guest = Guest(options.name)
+        up(guest, options.suite, options.append, options.memory, options.timeout)
+    elif options.action == "down":
+        for guest in guests() if options.all else map(Guest, options.name):
+            down(guest)
+    elif options.action == "shell":
+        return subprocess.run(Guest(options.name).ssh()).returncode
+    elif options.action == "list":
+        for guest in guests():
+            print(guest.name, "runs" if guest.runs() else "does not run", guest.directory)
     return 0
 
 

@@ -31,11 +31,11 @@ Host *
   HostName 127.0.0.1
   Port {port}
   User root
-  IdentityFile {directory}/key
+  IdentityFile "{directory}/key"
   IdentitiesOnly yes
   BatchMode yes
   StrictHostKeyChecking no
-  UserKnownHostsFile {directory}/known_hosts
+  UserKnownHostsFile "{directory}/known_hosts"
   LogLevel ERROR
   ConnectTimeout 10
   KexAlgorithms curve25519-sha256
@@ -53,7 +53,7 @@ all:
       ansible_ssh_private_key_file: {directory}/key
       ansible_python_interpreter: /usr/bin/python3
       ansible_pipelining: true
-      ansible_ssh_args: -F {directory}/ssh_config -o ControlMaster=auto -o ControlPersist=600s
+      ansible_ssh_args: -F "{directory}/ssh_config" -o ControlMaster=auto -o ControlPersist=600s
 """
 
 
@@ -191,10 +191,9 @@ def _forwarded_port(monitor: socket.socket) -> int | None:
 def _wait_until_up(guest: Guest, handle: int, timeout: float) -> None:
     """Waits until ssh answers and systemd has done its boot."""
     started = time.monotonic()
-    command = guest.ssh("systemctl", "is-system-running", "--wait")
+    command = guest.ssh("-oConnectTimeout=5", "systemctl is-system-running --wait")
     while True:
-        spent = time.monotonic() - started
-        if spent > timeout:
+        if time.monotonic() - started > timeout:
             raise VmError(f"{guest.name} did not answer within {timeout:g} s; {_last_words(guest)}")
         answer = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout
@@ -202,7 +201,7 @@ def _wait_until_up(guest: Guest, handle: int, timeout: float) -> None:
         state = answer.stdout.strip()
         if state in ("running", "degraded"):
             break
-        _qemu.say(f"  {spent:3.0f} s: {_last_words(guest)}")
+        _qemu.say(f"  {time.monotonic() - started:3.0f} s: {_last_words(guest)}")
         # Refused at once while sshd is not there: let a second pass, or less if qemu ends.
         if select.select([handle], [], [], 1)[0]:
             raise VmError(f"{guest.name} ended while it booted; {_last_words(guest)}")

@@ -154,7 +154,8 @@ def main() -> int:
     (BUILD / "check").mkdir(parents=True)
     check = Check()
     guest = tuple(f"kernel-{kernel}" for kernel in sys.argv[1:]) + GUEST
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         for lanes in ((FIRST,), (HOST, guest)):
             threads = [threading.Thread(target=check.lane, args=(lane,)) for lane in lanes]

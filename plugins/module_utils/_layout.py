@@ -14,8 +14,11 @@ by side while cgroups move from one to the other. bpffs refuses a dot in a name
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import InputError
 
@@ -31,6 +34,21 @@ def checked(part: str) -> str:
     if not _NAME.fullmatch(part):
         raise InputError("pin name", part, "1 to 64 of A-Z a-z 0-9 _ -")
     return part
+
+
+def layout_tag(layout: Any) -> str:
+    """Eight hexadecimal digits that stand for a stored struct's layout."""
+    return hashlib.sha256(json.dumps(layout, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def version_name(sha256: str, layout: Any) -> str:
+    """The name of a version: an object's content and what its storage looks like."""
+    return f"{sha256[:16]}-{layout_tag(layout)}"
+
+
+def same_layout(version: str, layout: Any) -> bool:
+    """Whether what a version stores can be read as `layout`."""
+    return version.endswith(f"-{layout_tag(layout)}")
 
 
 @dataclass(frozen=True)

@@ -83,8 +83,8 @@ Action = Union[Load, Hold, Store, Attach, Detach, Unload]
 class Want:
     """What one cgroup shall have of an object; no programs: nothing of it.
 
-    `value` None leaves what is stored alone. `keep` are programs that may stay
-    attached without being needed.
+    `value` None leaves what is stored alone. `keep` are programs that are left
+    as they are, attached or not.
     """
 
     cgroup: Cgroup
@@ -124,21 +124,21 @@ def _present(want: Want, version: str, held: Held, holder: Program | None) -> li
     return steps + [Detach(version, want.cgroup.id, name) for name in sorted(spare)]
 
 
-def _absent(version: str, cgroup: int, held: Held) -> list[Action]:
+def _absent(version: str, cgroup: int, held: Held, keep: frozenset[str]) -> list[Action]:
     steps: list[Action] = [
-        Detach(version, cgroup, name) for name in sorted(held.attached | held.broken)
+        Detach(version, cgroup, name) for name in sorted((held.attached | held.broken) - keep)
     ]
     if held.value is not None and any(held.value):
         steps.append(Store(version, cgroup, bytes(len(held.value))))
     return steps
 
 
-def _occupied(loaded: Loaded, gone: set[int]) -> bool:
-    """Whether a cgroup other than those in `gone` has a link or a policy there."""
+def _occupied(loaded: Loaded, leaving: dict[int, frozenset[str]]) -> bool:
+    """Whether a link or a policy stays there after cgroups have left but for what they keep."""
     return any(
-        held.attached or held.broken or (held.value is not None and any(held.value))
+        (held.attached | held.broken) & leaving.get(cgroup, held.attached | held.broken)
+        or (cgroup not in leaving and any(held.value or b""))
         for cgroup, held in loaded.cgroups.items()
-        if cgroup not in gone
     )
 
 
@@ -166,16 +166,22 @@ def plan(
     for want in present:
         steps += _present(want, version, current.cgroups.get(want.cgroup.id, Held()), holder)
 
-    moved = {want.cgroup.id for want in wants}
-    kept = {want.cgroup.id for want in present}
+    present_ids = {want.cgroup.id for want in present}
     for name, loaded in observed.versions.items():
-        dead = {cgroup for cgroup in loaded.cgroups if cgroup not in observed.alive}
-        leaving = (moved | dead) - (kept if name == version else set())
-        for cgroup in sorted(leaving & set(loaded.cgroups)):
+        # Cgroup → what it keeps: nothing if it is dead or goes to the current version.
+        leaving: dict[int, frozenset[str]] = {}
+        for want in wants:
+            if want.cgroup.id in present_ids:
+                if name != version:
+                    leaving[want.cgroup.id] = frozenset()
+            else:
+                leaving[want.cgroup.id] = want.keep
+        leaving.update((dead, frozenset()) for dead in loaded.cgroups if dead not in observed.alive)
+        for cgroup in sorted(set(leaving) & set(loaded.cgroups)):
             held = loaded.cgroups[cgroup]
-            # Storage goes with its cgroup: there is none left to clear for a dead one.
-            steps += _absent(name, cgroup, Held(held.attached, held.broken, None)
-                             if cgroup in dead else held)  # fmt: skip
+            if cgroup not in observed.alive:  # its storage went with it
+                held = Held(held.attached, held.broken)
+            steps += _absent(name, cgroup, held, leaving[cgroup])
         if not (name == version and present) and not _occupied(loaded, leaving):
             steps.append(Unload(name))
     return tuple(steps)

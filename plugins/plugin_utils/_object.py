@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import re
 from typing import Any
 
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import ObjectError
+from ansible_collections.linux.cgnet.plugins.module_utils._layout import version_name
 from ansible_collections.linux.cgnet.plugins.plugin_utils._btf import Btf
 
 # enum bpf_map_type: CGROUP_STORAGE (now spelt _DEPRECATED in the UAPI).
@@ -91,11 +91,10 @@ def read_manifest(name: str, data: bytes) -> dict[str, Any]:
                 "Use cgroup/*, cgroup_skb/*, sockops or lsm_cgroup/*",
             )
     sha256 = hashlib.sha256(data).hexdigest()
-    shape_hash = hashlib.sha256(json.dumps(layout, sort_keys=True).encode()).hexdigest()
     return {
         "name": name,
         "sha256": sha256,
-        "version": f"{sha256[:16]}-{shape_hash[:8]}",
+        "version": version_name(sha256, layout),
         "programs": programs,
         "storage": storage,
         "layout": layout,

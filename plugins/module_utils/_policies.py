@@ -1,0 +1,208 @@
+# Copyright (c) 2026, the cgnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What cgnet_policy wants: the policy of each declared cgroup, and only that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.linux.cgnet.plugins.module_utils import _policy, _support, _systemd
+from ansible_collections.linux.cgnet.plugins.module_utils._abi import LAYOUT
+from ansible_collections.linux.cgnet.plugins.module_utils._cgroup import Hierarchy
+from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
+    InputError,
+    UnsupportedError,
+)
+from ansible_collections.linux.cgnet.plugins.module_utils._kernel import Kernel
+from ansible_collections.linux.cgnet.plugins.module_utils._layout import same_layout
+from ansible_collections.linux.cgnet.plugins.module_utils._model import (
+    BpfObject,
+    Cgroup,
+    Facts,
+    Held,
+    Observed,
+    Policy,
+    Program,
+)
+from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
+    Action,
+    Attach,
+    Hold,
+    Load,
+    Unload,
+    Want,
+)
+from ansible_collections.linux.cgnet.plugins.module_utils._reconcile import Job, object_from
+
+OBJECT = "policy"
+HOLDER = "policy_holder"
+_ENFORCED = "enforced"
+
+
+@dataclass(frozen=True)
+class Declared:
+    """One entry: the cgroup, and its policy or None for absent."""
+
+    cgroup: Cgroup
+    policy: Policy | None
+
+
+def find(entry: Mapping[str, Any], at: str, hierarchy: Hierarchy, needed: bool) -> Cgroup | None:
+    """The cgroup that an entry addresses by `cgroup` or `unit`.
+
+    None where it does not exist and is not needed; InputError where it is.
+    """
+    unit = entry.get("unit")
+    if (unit is None) == (entry.get("cgroup") is None):
+        raise InputError(at, dict(entry), "it takes one of cgroup and unit")
+    if unit is None:
+        look = hierarchy.require if needed else hierarchy.resolve
+        return look(entry["cgroup"], f"{at}.cgroup")
+    path = _systemd.control_group(unit, f"{at}.unit")
+    found = hierarchy.resolve(path, f"{at}.unit") if path else None
+    if found is None and needed:
+        raise InputError(f"{at}.unit", unit, "it does not run, so it has no cgroup", "Start it")
+    return found
+
+
+def _declared(entries: list[dict[str, Any]], hierarchy: Hierarchy) -> list[Declared]:
+    """Every entry, parsed and found; whatever is wrong is told before any is looked up."""
+    policies = []
+    for index, entry in enumerate(entries):
+        controls = {k: v for k, v in entry.items() if k not in ("cgroup", "unit", "state")}
+        present = entry.get("state", "present") == "present"
+        policies.append(_policy.parse(controls, f"policies[{index}]") if present else None)
+    found: list[Declared] = []
+    seen: dict[int, int] = {}
+    for index, (entry, policy) in enumerate(zip(entries, policies)):
+        at = f"policies[{index}]"
+        cgroup = find(entry, at, hierarchy, needed=policy is not None)
+        if cgroup is None:
+            continue
+        if cgroup.id in seen:
+            raise InputError(
+                at,
+                entry.get("unit") or entry["cgroup"],
+                f"it is the same cgroup as policies[{seen[cgroup.id]}]",
+                "Declare it once",
+            )
+        seen[cgroup.id] = index
+        found.append(Declared(cgroup, policy))
+    return found
+
+
+def hooks(policy: Policy, bpf_object: BpfObject) -> tuple[Program, ...]:
+    """The programs that enforce a policy's controls, in the object's order."""
+    needed = {hook for name in _policy.controls(policy) for hook in _policy.CONTROLS[name].hooks}
+    return tuple(program for program in bpf_object.programs if program.name in needed)
+
+
+def verdicts(policy: Policy, bpf_object: BpfObject, facts: Facts) -> dict[str, str]:
+    """Control → "enforced", or what this host lacks for it."""
+    programs = {program.name: program for program in bpf_object.programs}
+    found = {}
+    for name in _policy.controls(policy):
+        lacks = [_support.missing(programs[hook], facts) for hook in _policy.CONTROLS[name].hooks]
+        found[name] = "; ".join(dict.fromkeys(filter(None, lacks))) or _ENFORCED
+    return found
+
+
+def shown(observed: Observed, cgroup: int, version: str, cookie: int) -> dict[str, Any] | None:
+    """What is stored for a cgroup, in the user's terms, or None.
+
+    What another version than `version` holds is marked with that version.
+    """
+    for name in sorted(observed.versions, key=lambda name: name != version):
+        held = observed.versions[name].cgroups.get(cgroup, Held())
+        if held.value is None or not any(held.value):
+            continue
+        mark = {} if name == version else {"version": name}
+        if not same_layout(name, LAYOUT):
+            return {**mark, "unreadable": "stored in another layout"}
+        policy = _policy.decode(held.value, cookie)
+        return {**mark, **(_policy.show(policy) if policy else {"unreadable": "not a policy"})}
+    return None
+
+
+def prepare(params: Mapping[str, Any], kernel: Kernel) -> Job:
+    """The job that a task's arguments describe."""
+    facts = kernel.facts()
+    declared = _declared(params["policies"], kernel.hierarchy)
+    bpf_object = object_from(params["_object"])
+    version = bpf_object.version if bpf_object else ""
+    fixed: list[Want] = []
+    controls: dict[str, dict[str, str]] = {}
+    warnings: list[str] = []
+    for item in declared:
+        if item.policy is None or bpf_object is None:
+            fixed.append(Want(item.cgroup, keep=frozenset({HOLDER})))
+            continue
+        path = item.cgroup.path
+        controls[path] = verdicts(item.policy, bpf_object, facts)
+        for control, verdict in controls[path].items():
+            if verdict != _ENFORCED:
+                if params["on_unsupported"] == "fail":
+                    raise UnsupportedError(path, control, verdict)
+                warnings.append(f"{path}: {control} is not enforced in full: {verdict}")
+        programs = hooks(item.policy, bpf_object)
+        fixed.append(
+            Want(
+                item.cgroup,
+                tuple(p for p in programs if not _support.missing(p, facts)),
+                _policy.encode(item.policy, facts.netns_cookie),
+                frozenset({HOLDER}),
+            )
+        )
+    names = {item.cgroup.id for item in declared}
+
+    def wants(observed: Observed) -> list[Want]:
+        if not params["purge"]:
+            return fixed
+        held = {cgroup for loaded in observed.versions.values() for cgroup in loaded.cgroups}
+        spare = sorted((held & set(observed.alive)) - names)
+        keep = frozenset({HOLDER})
+        return fixed + [Want(Cgroup(observed.alive[i], i), keep=keep) for i in spare]
+
+    def diff(
+        observed: Observed, actions: tuple[Action, ...]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        before, after = {}, {}
+        policies = {item.cgroup.id: item.policy for item in declared}
+        for want in wants(observed):
+            steps = [step for step in actions if _concerns(step, want.cgroup.id)]
+            if not steps:
+                continue
+            path, policy = want.cgroup.path, policies.get(want.cgroup.id)
+            old = shown(observed, want.cgroup.id, version, facts.netns_cookie)
+            lost = [step.program.name for step in steps if isinstance(step, Attach)]
+            new = _policy.show(policy) if policy else None
+            if old == new and lost:
+                old = {**(old or {}), "detached": lost}
+            if old is not None:
+                before[path] = old
+            if new is not None:
+                after[path] = new
+        return before, after
+
+    return Job(
+        name=OBJECT,
+        wants=wants,
+        diff=diff,
+        bpf_object=bpf_object,
+        loadable=_support.loadable(bpf_object.programs, facts) if bpf_object else (),
+        holder=next((p for p in bpf_object.programs if p.name == HOLDER), None)
+        if bpf_object
+        else None,
+        controls=controls,
+        warnings=tuple(warnings),
+        paths={item.cgroup.id: item.cgroup.path for item in declared},
+    )
+
+
+def _concerns(step: Action, cgroup: int) -> bool:
+    if isinstance(step, (Load, Unload)):
+        return False
+    return (step.cgroup.id if isinstance(step, (Attach, Hold)) else step.cgroup) == cgroup

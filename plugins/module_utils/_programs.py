@@ -1,0 +1,140 @@
+# Copyright (c) 2026, the cgnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What cgnet_program wants: an object's programs on each of the cgroups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.linux.cgnet.plugins.module_utils import _policies, _support
+from ansible_collections.linux.cgnet.plugins.module_utils._abi import LAYOUT
+from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
+    InputError,
+    ObjectError,
+    UnsupportedError,
+)
+from ansible_collections.linux.cgnet.plugins.module_utils._kernel import Kernel
+from ansible_collections.linux.cgnet.plugins.module_utils._layout import same_layout
+from ansible_collections.linux.cgnet.plugins.module_utils._model import (
+    BpfObject,
+    Cgroup,
+    Observed,
+    Program,
+)
+from ansible_collections.linux.cgnet.plugins.module_utils._plan import Action, Want
+from ansible_collections.linux.cgnet.plugins.module_utils._reconcile import Job, object_from
+
+
+def _cgroups(params: Mapping[str, Any], kernel: Kernel, needed: bool) -> list[Cgroup]:
+    found: list[Cgroup] = []
+    for index, path in enumerate(params["cgroups"] or ()):
+        cgroup = _policies.find({"cgroup": path}, f"cgroups[{index}]", kernel.hierarchy, needed)
+        if cgroup is None:
+            continue
+        if cgroup in found:
+            raise InputError(f"cgroups[{index}]", path, "it is named twice", "Name it once")
+        found.append(cgroup)
+    return found
+
+
+def _open(kernel: Kernel, observed: Observed, version: str, named: list[Cgroup]) -> list[Cgroup]:
+    """The live cgroups that an older version is attached to and that are not named."""
+    known = {cgroup.id for cgroup in named}
+    older = {
+        cgroup
+        for name, loaded in observed.versions.items()
+        if name != version
+        for cgroup, held in loaded.cgroups.items()
+        if held.attached or held.broken
+    }
+    return [
+        kernel.hierarchy.require(observed.alive[number], "cgroups")
+        for number in sorted((older & set(observed.alive)) - known)
+    ]
+
+
+def _stored(observed: Observed, version: str, cgroup: int) -> bytes | None:
+    """The policy that the bundled object's older version holds for a cgroup, to be moved."""
+    for name, loaded in observed.versions.items():
+        value = loaded.cgroups[cgroup].value if cgroup in loaded.cgroups else None
+        if name != version and value and any(value):
+            if not same_layout(name, LAYOUT):
+                raise ObjectError(
+                    _policies.OBJECT,
+                    f"version {name} stores policies in another layout",
+                    "Declare them with cgnet_policy, which writes them in the new one",
+                )
+            return value
+    return None
+
+
+def _programs(observed: Observed, bpf_object: BpfObject, cgroup: int) -> tuple[Program, ...]:
+    """What the bundled object has on a cgroup: what its policy needs there, and the holder."""
+    wanted = {_policies.HOLDER}
+    for loaded in observed.versions.values():
+        if cgroup in loaded.cgroups:
+            wanted |= loaded.cgroups[cgroup].attached | loaded.cgroups[cgroup].broken
+    return tuple(program for program in bpf_object.programs if program.name in wanted)
+
+
+def prepare(params: Mapping[str, Any], kernel: Kernel) -> Job:
+    """The job that a task's arguments describe."""
+    name, present = params["name"], params["state"] == "present"
+    bpf_object = object_from(params["_object"]) if present else None
+    version = bpf_object.version if bpf_object else ""
+    named = _cgroups(params, kernel, needed=present)
+    if present and not named:
+        raise InputError("cgroups", params["cgroups"], "at least one cgroup", "Name one")
+    facts = kernel.facts()
+    programs = bpf_object.programs if bpf_object else ()
+    bundled = name == _policies.OBJECT
+    for program in () if bundled else programs:
+        lacks = _support.missing(program, facts)
+        if lacks:
+            raise UnsupportedError(named[0].path, f"program {program.name}", lacks)
+
+    def wants(observed: Observed) -> list[Want]:
+        if bpf_object is None:
+            everyone = [Cgroup(path, number) for number, path in observed.alive.items()]
+            return [Want(cgroup) for cgroup in (everyone if params["cgroups"] is None else named)]
+        found = []
+        for cgroup in [*named, *_open(kernel, observed, version, named)]:
+            if bundled:
+                value = _stored(observed, version, cgroup.id)
+                found.append(Want(cgroup, _programs(observed, bpf_object, cgroup.id), value))
+            else:
+                found.append(Want(cgroup, programs))
+        return found
+
+    def diff(
+        observed: Observed, actions: tuple[Action, ...]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        before: dict[str, Any] = {}
+        for held_version, loaded in observed.versions.items():
+            for cgroup, held in loaded.cgroups.items():
+                if held.attached:
+                    path = observed.alive.get(cgroup, f"id {cgroup} (gone)")
+                    entry = {"version": held_version, "programs": sorted(held.attached)}
+                    before[path] = entry
+        after = dict(before)
+        for path in [path for path in before if path.endswith("(gone)")]:
+            del after[path]
+        for want in wants(observed):
+            if want.programs:
+                names = sorted(program.name for program in want.programs)
+                after[want.cgroup.path] = {"version": version, "programs": names}
+            else:
+                after.pop(want.cgroup.path, None)
+        return ({}, {}) if not actions else (before, after)
+
+    return Job(
+        name=name,
+        wants=wants,
+        diff=diff,
+        bpf_object=bpf_object,
+        loadable=_support.loadable(programs, facts),
+        holder=next((p for p in programs if p.name == _policies.HOLDER), None),
+        paths={cgroup.id: cgroup.path for cgroup in named},
+    )

@@ -1,0 +1,118 @@
+# Copyright (c) 2026, the cgnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Observe, plan, apply, verify: the way that every changing module goes.
+
+A module describes what it wants as a Job; nothing here knows which module it
+is, and nothing here speaks Ansible. Check mode is one `if` between plan and
+apply.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.linux.cgnet.plugins.module_utils import _apply, _plan
+from ansible_collections.linux.cgnet.plugins.module_utils._errors import CgnetError, ObjectError
+from ansible_collections.linux.cgnet.plugins.module_utils._kernel import Kernel
+from ansible_collections.linux.cgnet.plugins.module_utils._model import (
+    BpfObject,
+    Observed,
+    Program,
+)
+
+Shown = dict[str, Any]
+
+
+class VerifyError(CgnetError):
+    """After applying, the kernel still isn't as declared."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a module wants of one object's name.
+
+    `wants` gives the wanted state of each cgroup from what is there; `diff` the
+    state before and after in the user's terms, cgroup path → data, given what
+    is there and the plan; `controls` cgroup path → control → "enforced" or why not.
+    """
+
+    name: str
+    wants: Callable[[Observed], list[_plan.Want]]
+    diff: Callable[[Observed, tuple[_plan.Action, ...]], tuple[Shown, Shown]]
+    bpf_object: BpfObject | None = None
+    loadable: tuple[Program, ...] = ()
+    holder: Program | None = None
+    controls: Shown = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    paths: dict[int, str] = field(default_factory=dict)
+
+    def plan(self, observed: Observed) -> tuple[_plan.Action, ...]:
+        """The steps that are left."""
+        wants = self.wants(observed)
+        return _plan.plan(wants, observed, self.bpf_object, self.loadable, self.holder)
+
+
+def object_from(manifest: Mapping[str, Any] | None) -> BpfObject | None:
+    """The object that the controller's manifest describes."""
+    if manifest is None:
+        return None
+    programs = tuple(Program(name, section) for name, section in manifest["programs"])
+    return BpfObject(
+        manifest["name"], manifest["sha256"], manifest["version"], programs, manifest["storage"]
+    )
+
+
+def read_object(bpf_object: BpfObject, path: str) -> bytes:
+    """The object's bytes as they were shipped, if they are what the manifest says."""
+    with open(path, "rb") as file:
+        data = file.read()
+    if hashlib.sha256(data).hexdigest() != bpf_object.sha256:
+        raise ObjectError(
+            bpf_object.name, "it was altered on its way to this host", "Run the task again"
+        )
+    return data
+
+
+def reconcile(
+    prepare: Callable[[Mapping[str, Any], Kernel], Job], params: Mapping[str, Any], check: bool
+) -> Shown:
+    """Carry out one task; the result as plain data.
+
+    With `object_needed` true in it nothing was done, because the plan loads an
+    object that this host has not got: ship it and call again with _object_path.
+    """
+    kernel = Kernel.open()
+    job = prepare(params, kernel)
+    with contextlib.nullcontext() if check else kernel.lock():
+        observed = kernel.observe(job.name)
+        actions = job.plan(observed)
+        before, after = job.diff(observed, actions)
+        paths = {**observed.alive, **job.paths}
+        result: Shown = {
+            "changed": bool(actions),
+            "actions": [_plan.describe(action, paths) for action in actions],
+            "controls": job.controls,
+            "diff": {"before": before, "after": after},
+            "warnings": list(job.warnings),
+        }
+        if check or not actions:
+            return result
+        data = b""
+        if job.bpf_object and any(isinstance(action, _plan.Load) for action in actions):
+            if params["_object_path"] is None:
+                return {"changed": False, "object_needed": True}
+            data = read_object(job.bpf_object, params["_object_path"])
+        _apply.apply(actions, kernel, job.name, job.bpf_object, data)
+        left = job.plan(kernel.observe(job.name))
+        if left:
+            steps = [_plan.describe(action, paths) for action in left]
+            raise VerifyError(
+                f"After applying, the kernel is not as declared; still to do: {steps}. "
+                "Is something else changing these cgroups? Run the task again."
+            )
+        return result

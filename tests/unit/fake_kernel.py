@@ -1,0 +1,171 @@
+# Copyright (c) 2026, the cgnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The kernel's verbs in memory, as strict as the real ones: see _apply.Verbs.
+
+What a real kernel refuses is refused here with the same errno, and every step
+is recorded, so that a test can look at each moment between two steps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import errno
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from ansible_collections.linux.cgnet.plugins.module_utils._errors import KernelError
+from ansible_collections.linux.cgnet.plugins.module_utils._model import (
+    BpfObject,
+    Cgroup,
+    Facts,
+    Held,
+    Loaded,
+    Observed,
+    Program,
+)
+
+HOST = Facts("6.1.0-fake", ("lockdown", "capability", "bpf"), True, 4321)
+
+
+@dataclass
+class FakeCgroup:
+    """One cgroup's links under one version (program → whether it is alive), and its value."""
+
+    links: dict[str, bool] = field(default_factory=dict)
+    value: bytes | None = None
+
+
+@dataclass
+class FakeVersion:
+    """One version: its pinned programs, the size of its stored value, its cgroups.
+
+    `size` 0: the object has no cgroup storage.
+    """
+
+    programs: set[str] = field(default_factory=set)
+    size: int = 0
+    cgroups: dict[int, FakeCgroup] = field(default_factory=dict)
+
+
+class FakeKernel:
+    """Objects by name and version, and the cgroups that are alive (id → path)."""
+
+    def __init__(self, alive: dict[int, str], facts: Facts = HOST, size: int = 8) -> None:
+        self.alive = alive
+        self.size = size
+        self.objects: dict[str, dict[str, FakeVersion]] = {}
+        self.calls: list[str] = []
+        self.after_each: Callable[[], None] = lambda: None
+        self._facts = facts
+
+    def state(self) -> dict[str, dict[str, FakeVersion]]:
+        """A copy of everything that is held."""
+        return copy.deepcopy(self.objects)
+
+    def facts(self) -> Facts:
+        """What decides which hooks can be enforced here."""
+        return self._facts
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """One run at a time."""
+        yield
+
+    def names(self) -> list[str]:
+        """The names of the objects that are there."""
+        return sorted(self.objects)
+
+    def observe(self, name: str) -> Observed:
+        """Everything of an object's name that the kernel holds."""
+        versions = {}
+        for number, found in self.objects.get(name, {}).items():
+            cgroups = {
+                cgroup: Held(
+                    frozenset(p for p, alive in held.links.items() if alive),
+                    frozenset(p for p, alive in held.links.items() if not alive),
+                    held.value,
+                )
+                for cgroup, held in found.cgroups.items()
+                if held.links or held.value is not None
+            }
+            versions[number] = Loaded(frozenset(found.programs), cgroups)
+        seen = {cgroup for loaded in versions.values() for cgroup in loaded.cgroups}
+        return Observed(versions, {c: path for c, path in self.alive.items() if c in seen})
+
+    def _version(self, name: str, version: str) -> FakeVersion:
+        try:
+            return self.objects[name][version]
+        except KeyError:
+            raise KernelError(f"{name}/{version}", errno.ENOENT) from None
+
+    def _did(self, call: str) -> None:
+        self.calls.append(call)
+        self.after_each()
+
+    def load(
+        self, bpf_object: BpfObject, version: str, programs: Iterable[Program], data: bytes
+    ) -> None:
+        """EEXIST for a program that is pinned already; EINVAL for one not of the object."""
+        found = self.objects.setdefault(bpf_object.name, {}).setdefault(
+            version, FakeVersion(size=self.size if bpf_object.storage else 0)
+        )
+        for program in programs:
+            if program not in bpf_object.programs:
+                raise KernelError(f"load {program.name}", errno.EINVAL)
+            if program.name in found.programs:
+                raise KernelError(f"pin {program.name}", errno.EEXIST)
+            found.programs.add(program.name)
+        self._did("load")
+
+    def _attachable(self, name: str, version: str, cgroup: Cgroup, program: Program) -> FakeCgroup:
+        found = self._version(name, version)
+        if program.name not in found.programs:
+            raise KernelError(f"get {program.name}", errno.ENOENT)
+        if cgroup.id not in self.alive:
+            raise KernelError(f"attach to {cgroup.path}", errno.ENODEV)
+        held = found.cgroups.setdefault(cgroup.id, FakeCgroup())
+        if held.value is None and found.size:
+            held.value = bytes(found.size)  # the kernel makes storage, zeroed
+        return held
+
+    def hold(self, name: str, version: str, cgroup: Cgroup, program: Program) -> None:
+        """Make a cgroup's storage."""
+        self._attachable(name, version, cgroup, program)
+        self._did("hold")
+
+    def store(self, name: str, version: str, cgroup: int, value: bytes) -> None:
+        """ENOENT where the kernel has made no storage yet."""
+        found = self._version(name, version)
+        held = found.cgroups.get(cgroup)
+        if held is None or held.value is None:
+            raise KernelError("bpf_map_update_elem", errno.ENOENT)
+        if len(value) != found.size:
+            raise KernelError("bpf_map_update_elem", errno.EINVAL)
+        held.value = value
+        self._did("store")
+
+    def attach(self, name: str, version: str, cgroup: Cgroup, program: Program) -> None:
+        """EEXIST where a pin stands, alive or not."""
+        held = self._attachable(name, version, cgroup, program)
+        if program.name in held.links:
+            raise KernelError(f"pin {program.name}", errno.EEXIST)
+        held.links[program.name] = True
+        self._did("attach")
+
+    def detach(self, name: str, version: str, cgroup: int, program: str) -> None:
+        """ENOENT where there is no pin. What is stored stays."""
+        held = self._version(name, version).cgroups.get(cgroup, FakeCgroup())
+        if program not in held.links:
+            raise KernelError(f"get {program}", errno.ENOENT)
+        del held.links[program]
+        self._did("detach")
+
+    def unload(self, name: str, version: str) -> None:
+        """Links, values and programs go with the pins, whosever they are."""
+        self._version(name, version)
+        del self.objects[name][version]
+        if not self.objects[name]:
+            del self.objects[name]
+        self._did("unload")

@@ -47,7 +47,7 @@ class Job:
     bpf_object: BpfObject | None = None
     loadable: tuple[Program, ...] = ()
     holder: Program | None = None
-    controls: Shown = field(default_factory=dict)
+    controls: Shown | None = None
     warnings: tuple[str, ...] = ()
     paths: dict[int, str] = field(default_factory=dict)
 
@@ -96,7 +96,7 @@ def reconcile(
         result: Shown = {
             "changed": bool(actions),
             "actions": [_plan.describe(action, paths) for action in actions],
-            "controls": job.controls,
+            **({"controls": job.controls} if job.controls is not None else {}),
             "diff": {"before": before, "after": after},
             "warnings": list(job.warnings),
         }

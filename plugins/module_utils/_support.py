@@ -39,5 +39,5 @@ def missing(program: Program, facts: Facts) -> str:
 
 
 def loadable(programs: tuple[Program, ...], facts: Facts) -> tuple[Program, ...]:
-    """The programs that this kernel knows the hooks of."""
-    return tuple(p for p in programs if facts.lsm_cgroup or not p.section.startswith(_LSM))
+    """The programs worth loading: a kernel without the BPF LSM may refuse even that."""
+    return tuple(program for program in programs if not missing(program, facts))

@@ -64,7 +64,7 @@ def own(name: str, source: str) -> tuple[dict[str, Any], Path]:
     return read_manifest(name, path.read_bytes()), path
 
 
-class ObjectAction(ActionBase):  # type: ignore[misc]
+class ObjectAction(ActionBase):
     """What the action plugins share; each says which object its task needs."""
 
     _supports_check_mode = True
@@ -77,7 +77,7 @@ class ObjectAction(ActionBase):  # type: ignore[misc]
     def find_source(self, source: str) -> str:
         """A source's path on the controller, looked for in files/ as copy does."""
         try:
-            return str(self._find_needle("files", source))
+            return str(self._find_needle("files", source))  # type: ignore[no-untyped-call]
         except AnsibleError as error:
             raise AnsibleActionFail(f"source: {error}") from error
 
@@ -103,8 +103,8 @@ class ObjectAction(ActionBase):  # type: ignore[misc]
                 self._make_tmp_path()
             folder = self._connection._shell.tmpdir
             remote = self._connection._shell.join_path(folder, "object.bpf.o")
-            self._transfer_file(str(found[1]), remote)
-            self._fixup_perms2((folder, remote))
+            self._transfer_file(str(found[1]), remote)  # type: ignore[no-untyped-call]
+            self._fixup_perms2((folder, remote))  # type: ignore[no-untyped-call]
             args["_object_path"] = remote
             result = self._execute_module(module_args=args, task_vars=task_vars)
         diff = result.get("diff")

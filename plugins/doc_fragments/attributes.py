@@ -20,6 +20,7 @@ attributes:
   platform:
     description: Target OS/families that can be operated against.
     platforms: linux
+    support: full
 requirements:
   - Linux 6.1 or later with cgroup v2, bpffs and BTF (tested on 6.1, 6.12 and 7.3)
   - Python 3.9 or later
@@ -29,7 +30,15 @@ requirements:
 
     # Modules that change the host, through an action plugin of the same name.
     CHANGING = r"""
-options: {}
+options:
+  _object:
+    description:
+      - What the controller has read of the object. Option internally used by the action plugin, not intended for use in a task.
+    type: dict
+  _object_path:
+    description:
+      - Where the object was put on the host. Option internally used by the action plugin, not intended for use in a task.
+    type: path
 attributes:
   diff_mode:
     support: full

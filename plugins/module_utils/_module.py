@@ -17,7 +17,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils import (
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import CgnetError
 
-# What the action plugin hands over; no user writes these.
+# What the action plugin hands over (its base, plugin_utils/_action.py, refuses them in a task).
 _INTERNAL = {"_object": {"type": "dict"}, "_object_path": {"type": "path"}}
 
 

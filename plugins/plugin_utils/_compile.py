@@ -35,7 +35,9 @@ def include_flags() -> list[str]:
 
 def _run(source: Path, command: list[str]) -> str:
     try:
-        done = subprocess.run(command, cwd=source.parent, capture_output=True, text=True)
+        done = subprocess.run(
+            command, cwd=source.parent, capture_output=True, text=True, check=False
+        )
     except FileNotFoundError as error:
         raise ObjectError(
             source.name,

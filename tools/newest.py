@@ -11,6 +11,7 @@ name servers, certificates and settings of pip are shown to it.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import shlex
 import shutil
@@ -24,7 +25,11 @@ from tools import _pip
 from tools._tree import BUILD, ROOT, copy_tree
 
 SUITE = "trixie"
-PACKAGES = ("python3", "python3-venv", "ca-certificates", "shellcheck")
+# Sanity needs shellcheck, the unit tests a compiler.
+PACKAGES = (
+    "python3", "python3-venv", "ca-certificates",
+    "shellcheck", "clang", "llvm", "libbpf-dev", "linux-libc-dev",
+)  # fmt: skip
 # Where the tree, the venv and the home directory of a run are seen inside the root.
 INSIDE = Path("/cgnet")
 # The tools that the tests use, at the versions that are pinned for this machine.
@@ -51,7 +56,7 @@ def main() -> int:
     enter(root, outside, f"{python} --version; {python.parent}/ansible --version | head -n 1")
     inside_tree = INSIDE / tree.relative_to(outside)
     commands = {
-        "unit": f"PYTHONPATH={INSIDE} {python} -m pytest tests/unit"
+        "unit": f"CGNET_CLANG=clang PYTHONPATH={INSIDE} {python} -m pytest tests/unit"
         f" --junitxml={INSIDE}/junit/unit.xml --override-ini=pythonpath=."
         " --override-ini=cache_dir=/tmp/pytest",
         "sanity": f"{python} -m tools.sanity --tree {inside_tree} --home {INSIDE}/home"
@@ -83,27 +88,27 @@ def make_root() -> Path:
     mmdebstrap hands over a tar, because only that works as root and as a user alike; what
     it holds becomes the caller's own, which is enough for a chroot.
     """
-    root = cache_dir() / f"root-{SUITE}"
-    made = "\n".join([SUITE, *PACKAGES])
-    stamp = root / ".cgnet"
-    with open(cache_dir() / f"root-{SUITE}.lock", "w", encoding="utf-8") as lock:
+    recipe = hashlib.sha256("\n".join([SUITE, *PACKAGES]).encode()).hexdigest()
+    root = cache_dir() / f"root-{SUITE}-{recipe[:12]}"
+    partial = cache_dir() / f"{root.name}.partial"
+    with open(cache_dir() / f"{root.name}.lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if stamp.exists() and stamp.read_text(encoding="utf-8") == made:
+        if root.is_dir():
             return root
         say(f"a root of Debian {SUITE}, into {root}")
-        shutil.rmtree(root, ignore_errors=True)
-        root.mkdir()
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
         command = [
             "mmdebstrap", "--variant=apt", f"--include={','.join(PACKAGES)}",
             *(f"--aptopt={option}" for option in apt_options()), "--format=tar", SUITE, "-",
             *mirror_lines(SUITE, backports=False),
         ]  # fmt: skip
-        unpack = ["tar", "-x", "--no-same-owner", "--exclude=./dev/*", "-C", str(root)]
+        unpack = ["tar", "-x", "--no-same-owner", "--exclude=./dev/*", "-C", str(partial)]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as bootstrap:
             subprocess.run(unpack, stdin=bootstrap.stdout, check=True)
         if bootstrap.returncode:
             raise subprocess.CalledProcessError(bootstrap.returncode, command)
-        stamp.write_text(made, encoding="utf-8")
+        partial.rename(root)
     return root
 
 

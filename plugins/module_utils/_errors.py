@@ -19,6 +19,15 @@ import errno as _errno
 import os
 
 
+def _shown(value: object) -> str:
+    """A value as an error shows it: at most 200 characters."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to write out thousands of digits
+        text = "a number of thousands of digits"
+    return text if len(text) <= 200 else f"{text[:200]}…"
+
+
 class CgnetError(Exception):
     """The root: catch this to catch all of ours and nothing else."""
 
@@ -29,7 +38,7 @@ class InputError(CgnetError):
     def __init__(self, field: str, value: object, allowed: str, remedy: str = "") -> None:
         self.field = field
         self.value = value
-        message = f"{field}: {value!r} is not possible: {allowed}."
+        message = f"{field}: {_shown(value)} is not possible: {allowed}."
         if remedy:
             message += f" {remedy}" if remedy.endswith("?") else f" {remedy}."
         super().__init__(message)

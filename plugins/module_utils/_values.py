@@ -17,7 +17,7 @@ from typing import Any
 
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import InputError
 
-_NUMBER = re.compile(r"0|[1-9][0-9]*|0[xX][0-9a-fA-F]+")
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,19}|0[xX][0-9a-fA-F]{1,16}")
 _CLASSID = re.compile(r"([0-9a-fA-F]{1,4}):([0-9a-fA-F]{1,4})")
 _U32 = 0xFFFFFFFF
 _S32_MAX = 0x7FFFFFFF

@@ -109,7 +109,8 @@ int policy_bind6(struct bpf_sock_addr *ctx)
 		return ALLOW;
 	if (ipv4_hides_mapped(p, ctx))
 		return ipv4_refuse();
-	if (tos_refuses_bind(p, ctx, IPPROTO_IPV6, IPV6_TCLASS))
+	if (tos_refuses_bind(p, ctx, IPPROTO_IPV6, IPV6_TCLASS) ||
+	    tos_refuses_bind(p, ctx, IPPROTO_IP, IP_TOS))
 		return REFUSE;
 	return bind_ports_verdict(p, ctx);
 }

@@ -92,7 +92,11 @@ static __always_inline bool tos_set_keeping_priority(struct bpf_sockopt *ctx, __
 	return true;
 }
 
-/* What the socket was given before it was governed is found at bind(). */
+/*
+ * What the socket was given before it was governed is found at bind(). An
+ * option that the socket does not have, such as IP_TOS on an IPv6-only one,
+ * refuses nothing.
+ */
 static __always_inline bool tos_refuses_bind(const struct policy *p, struct bpf_sock_addr *ctx,
 					     int level, int name)
 {

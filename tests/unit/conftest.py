@@ -20,7 +20,7 @@ DATA = Path(__file__).parent / "data"
 
 # No deadline: an emulated or busy machine is slow without being wrong.
 settings.register_profile(
-    "cgnet", deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow]
+    "cgnet", deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("cgnet")
 

@@ -93,9 +93,9 @@ def kernels(draw: st.DrawFn) -> FakeKernel:
 def want_for(draw: st.DrawFn, cgroup: Cgroup) -> Want:
     """Programs and a value, or nothing."""
     programs = draw(st.lists(st.sampled_from(HOOKS), unique=True, max_size=3).map(tuple))
-    if not programs:
-        return Want(cgroup)
     keep = draw(st.just(frozenset()) | st.frozensets(names))
+    if not programs:
+        return Want(cgroup, keep=keep)
     return Want(cgroup, programs, draw(st.sampled_from([ONE, TWO])), keep)
 
 
@@ -135,7 +135,7 @@ def test_what_is_wanted_is_there_and_what_is_not_is_gone(
         if want.programs:
             assert fits(want, held.pop("new"))
         for left in held.values():
-            assert not left.attached | left.broken
+            assert left.attached | left.broken <= (frozenset() if want.programs else want.keep)
             assert not any(left.value or b"")
 
 
@@ -345,6 +345,11 @@ def test_absent_detaches_before_it_clears() -> None:
         Store("new", 10, ZERO),
         Unload("new"),
     )
+
+
+def test_what_absent_keeps_stays_with_its_version() -> None:
+    keep = frozenset({HOOKS[0].name})
+    assert plan([Want(A, keep=keep)], with_policy()) == (Store("new", 10, ZERO),)
 
 
 def test_absent_where_nothing_is_is_nothing() -> None:

@@ -14,8 +14,13 @@ from ansible_collections.linux.cgnet.plugins.module_utils._model import Program
 
 
 def gather(_params: Mapping[str, Any]) -> dict[str, Any]:
-    """The module's result. Changes nothing and takes no lock."""
+    """The module's result. Changes nothing."""
     kernel = Kernel.open()
+    with kernel.reading():
+        return _gather(kernel)
+
+
+def _gather(kernel: Kernel) -> dict[str, Any]:
     facts = kernel.facts()
     lacks = _support.missing(Program("any", "lsm_cgroup/socket_post_create"), facts)
     objects: dict[str, Any] = {}

@@ -10,7 +10,6 @@ apply.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -88,7 +87,7 @@ def reconcile(
     """
     kernel = Kernel.open()
     job = prepare(params, kernel)
-    with contextlib.nullcontext() if check else kernel.lock():
+    with kernel.reading() if check else kernel.lock():
         observed = kernel.observe(job.name)
         actions = job.plan(observed)
         before, after = job.diff(observed, actions)

@@ -79,19 +79,26 @@ class Btf:
 
     def _resolve(self, number: int) -> _Type:
         found = self.types[number]
-        while found.kind in _ALIASES:
+        for _step in self.types:
+            if found.kind not in _ALIASES:
+                return found
             found = self.types[found.size]
-        return found
+        raise ValueError("a BTF type refers to itself")
 
-    def _field(self, number: int) -> str | list[Any]:
-        """A member's type: "u32", "struct x", "enum x", or [type, count] for an array."""
+    def _field(self, number: int, depth: int = 8) -> str | list[Any]:
+        """A member's type: "u32", "struct x", "enum x", or [type, count] for an array.
+
+        `depth` bounds the dimensions of an array.
+        """
+        if not depth:
+            raise ValueError("a BTF array has too many dimensions, or is its own element")
         found = self._resolve(number)
         if found.kind == INT:
             signed = found.members[0][0] >> 24 & 1
             return f"{'s' if signed else 'u'}{found.size * 8}"
         if found.kind == ARRAY:
             element, _index, count = found.members[0]
-            return [self._field(element), count]
+            return [self._field(element, depth - 1), count]
         if found.kind == STRUCT:
             return f"struct {found.name}"
         if found.kind == ENUM:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shlex
 import subprocess
 import tempfile
 from pathlib import Path
@@ -19,11 +20,16 @@ from pathlib import Path
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import ObjectError
 
 CLANG = os.environ.get("CGNET_CLANG", "clang-16")
-STRIP = os.environ.get("CGNET_LLVM_STRIP", CLANG.replace("clang", "llvm-strip"))
+# The strip of the same LLVM stands beside it and is versioned like it.
+STRIP = os.environ.get(
+    "CGNET_LLVM_STRIP",
+    os.path.join(os.path.dirname(CLANG), os.path.basename(CLANG).replace("clang", "llvm-strip")),
+)
 
 # v3: the 32-bit instructions and jumps that every kernel since 5.1 has.
+# The compilation directory goes into BTF's line table, and the object's hash must not depend on it.
 FLAGS = (
-    "--target=bpf", "-mcpu=v3", "-std=gnu11", "-O2", "-g",
+    "--target=bpf", "-mcpu=v3", "-std=gnu11", "-O2", "-g", "-fdebug-compilation-dir=.",
     "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror",
 )  # fmt: skip
 
@@ -52,15 +58,26 @@ def _run(source: Path, command: list[str]) -> str:
     return done.stdout
 
 
+def _inputs(source: Path) -> list[Path]:
+    """The source and every header that it includes, the system's too, in the compiler's order."""
+    rule = _run(source, [CLANG, *FLAGS, *include_flags(), "-M", "-MT", "object", source.name])
+    names = shlex.split(rule.replace("\\\n", " ").replace("$$", "$"))[1:]
+    return [source.parent / name for name in names]
+
+
 def key(source: Path) -> str:
-    """The hash (hex sha256) of everything that the result depends on."""
+    """The hash (hex sha256) of everything that the result depends on.
+
+    BTF's line table quotes the source, so a comment counts too.
+    """
     version = _run(source, [CLANG, "--version"])
     major = re.search(r"clang version (\d+)", version)
     if not major or int(major.group(1)) < 16:
         raise ObjectError(source.name, f"{CLANG} is no clang 16 or later", "Install clang-16")
-    preprocessed = _run(source, [CLANG, *FLAGS, *include_flags(), "-E", source.name])
-    text = "\0".join([version, *FLAGS, preprocessed])
-    return hashlib.sha256(text.encode()).hexdigest()
+    digest = hashlib.sha256("\0".join([source.name, version, *FLAGS]).encode())
+    for path in _inputs(source):
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def compile_object(source: Path, cache: Path) -> Path:

@@ -25,7 +25,8 @@ ATTACHABLE = re.compile(r"cgroup/|cgroup_skb/|cgroup-|sockops$|lsm_cgroup/")
 NAME = re.compile(r"[A-Za-z0-9_]{1,32}")
 
 
-def _sections(name: str, data: bytes) -> Any:
+def _read(name: str, data: bytes) -> tuple[list[list[str]], bytes | None]:
+    """The programs, as [function, section] in the object's order, and the section .BTF."""
     try:
         from elftools.common.exceptions import ELFError
         from elftools.elf.elffile import ELFFile
@@ -39,20 +40,24 @@ def _sections(name: str, data: bytes) -> Any:
         elf = ELFFile(io.BytesIO(data))
         if elf["e_machine"] != "EM_BPF":
             raise ObjectError(name, "it is an ELF file, but not for BPF", "Give a compiled .bpf.o")
-        return list(elf.iter_sections())
-    except ELFError as error:
-        raise ObjectError(name, f"it is no ELF file ({error})", "Give a compiled .bpf.o") from error
+        sections = list(elf.iter_sections())
+        btf = next((section.data() for section in sections if section.name == ".BTF"), None)
+        return _programs(sections), btf
+    except (ELFError, ValueError, IndexError) as error:
+        raise ObjectError(
+            name, f"it is no ELF file that can be read ({error})", "Give a compiled .bpf.o"
+        ) from error
 
 
 def _programs(sections: Any) -> list[list[str]]:
-    """[function, section] of every program, in the object's order."""
     symbols = next((s for s in sections if s.name == ".symtab"), None)
     found = []
     for symbol in symbols.iter_symbols() if symbols else ():
         index, kind = symbol["st_shndx"], (symbol["st_info"]["type"], symbol["st_info"]["bind"])
-        if kind != ("STT_FUNC", "STB_GLOBAL") or sections[index].name == ".text":
-            continue
-        found.append((index, symbol["st_value"], symbol.name, sections[index].name))
+        if kind != ("STT_FUNC", "STB_GLOBAL") or not isinstance(index, int):
+            continue  # a name for an index: it stands in no section, as what is elsewhere
+        if sections[index].name != ".text":
+            found.append((index, symbol["st_value"], symbol.name, sections[index].name))
     return [[name, section] for _index, _value, name, section in sorted(found)]
 
 
@@ -66,8 +71,7 @@ def read_manifest(name: str, data: bytes) -> dict[str, Any]:
     """
     if not NAME.fullmatch(name):
         raise ObjectError(name, "its name can't be a pin's", "Use 1 to 32 of A-Z a-z 0-9 _")
-    sections = _sections(name, data)
-    raw = next((s.data() for s in sections if s.name == ".BTF"), None)
+    programs, raw = _read(name, data)
     if raw is None:
         raise ObjectError(name, "it has no BTF", "Compile it with clang -g and keep .BTF")
     try:
@@ -80,7 +84,6 @@ def read_manifest(name: str, data: bytes) -> dict[str, Any]:
                     storage, layout = map_name, btf.layout(struct_name)
     except (ValueError, IndexError) as error:
         raise ObjectError(name, f"its BTF can't be read: {error}", "Compile it anew") from error
-    programs = _programs(sections)
     if not programs:
         raise ObjectError(name, "it has no program", 'Give a function a SEC("cgroup/...")')
     for program, section in programs:

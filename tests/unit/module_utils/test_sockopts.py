@@ -6,19 +6,9 @@
 from __future__ import annotations
 
 import socket
-import sys
 
 import pytest
 from ansible_collections.linux.cgnet.plugins.module_utils import _sockopts
-
-from tools import generate_sockopts
-
-
-def test_generating_the_table_anew_changes_nothing(
-    clang: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["generate_sockopts", "--check"])
-    assert generate_sockopts.main() == 0
 
 
 def test_python_knows_the_same_numbers() -> None:

@@ -141,8 +141,8 @@ def _start(guest: Guest, image: Path, append: str, memory: int) -> int:
     ours, its = socket.socketpair()
     line = _qemu.command(
         image / "vmlinuz",
-        f"root=/dev/vda rw quiet loglevel=4 systemd.show_status=1 TERM=dumb {append}", memory,
-        "-initrd", str(image / "initrd"),
+        f"root=/dev/vda rw net.ifnames=0 quiet loglevel=4 systemd.show_status=1 TERM=dumb {append}",
+        memory, "-initrd", str(image / "initrd"),
         "-drive", f"file={image}/disk.ext4,format=raw,if=virtio,snapshot=on,cache=unsafe",
         # Port 0: the kernel picks a free one, and nobody can take it in between.
         "-netdev", "user,id=net0,hostfwd=tcp:127.0.0.1:0-:22", "-device", "virtio-net,netdev=net0",
@@ -205,6 +205,8 @@ def _wait_until_up(guest: Guest, handle: int, timeout: float) -> None:
         # Refused at once while sshd is not there: let a second pass, or less if qemu ends.
         if select.select([handle], [], [], 1)[0]:
             raise VmError(f"{guest.name} ended while it booted; {_last_words(guest)}")
+        if "Kernel panic" in _console(guest):
+            raise VmError(f"{guest.name}: {_console(guest)[-3000:]}")
     if state == "degraded":
         failed = guest.ssh("systemctl", "list-units", "--failed", "--plain", "--no-legend")
         listing = subprocess.run(failed, check=True, capture_output=True, text=True).stdout
@@ -212,9 +214,12 @@ def _wait_until_up(guest: Guest, handle: int, timeout: float) -> None:
     _qemu.say(f"{guest.name} is up after {time.monotonic() - started:.0f} s: {guest.directory}")
 
 
+def _console(guest: Guest) -> str:
+    return (guest.directory / "console.log").read_text(errors="replace")
+
+
 def _last_words(guest: Guest) -> str:
-    lines = (guest.directory / "console.log").read_text(errors="replace").split("\n")
-    spoken = [line.strip() for line in lines if line.strip()]
+    spoken = [line.strip() for line in _console(guest).split("\n") if line.strip()]
     return spoken[-1] if spoken else "nothing on its console yet"
 
 

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from tests.vm._errors import VmError
 
+# A kernel parameter: a panic reboots at once, which ends a qemu that runs with -no-reboot.
+ENDS_ON_PANIC = "panic=-1"
+
 _PROBE_SECONDS = 10
 _ACCELERATORS = {
     "kvm": ["-accel", "kvm", "-cpu", "host"],
@@ -45,9 +48,9 @@ def _command(accelerator: str, kernel: Path, append: str, memory: int) -> list[s
     if qemu is None:
         raise VmError("qemu-system-x86_64 is not here; install qemu-system-x86")
     return [
-        qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+        qemu, "-nodefaults", "-no-user-config", "-display", "none",
         *_ACCELERATORS[accelerator], "-smp", "2", "-m", str(memory),
-        "-kernel", str(kernel), "-append", f"console=ttyS0 panic=-1 oops=panic {append}",
+        "-kernel", str(kernel), "-append", f"console=ttyS0 oops=panic {append}",
     ]  # fmt: skip
 
 
@@ -77,7 +80,7 @@ def choose_accelerator(kernel: Path) -> str:
 
 def _kvm_boots(kernel: Path) -> bool:
     """Whether `kernel` gets as far under KVM as to miss its root file system."""
-    line = [*_command("kvm", kernel, "", 256), "-serial", "stdio"]
+    line = [*_command("kvm", kernel, ENDS_ON_PANIC, 256), "-no-reboot", "-serial", "stdio"]
     try:
         console = subprocess.run(
             line, stdin=subprocess.DEVNULL, capture_output=True, timeout=_PROBE_SECONDS

@@ -127,8 +127,8 @@ class _Guest:
         initrd = self._initrd.fileno()
         serial = [part for fd in ports for part in ("-serial", f"file:/proc/self/fd/{fd}")]
         line = _qemu.command(
-            self._kernel, f"quiet loglevel=3 {self._job.append}", self._job.memory,
-            "-initrd", f"/proc/self/fd/{initrd}", *serial,
+            self._kernel, f"quiet loglevel=3 {_qemu.ENDS_ON_PANIC} {self._job.append}",
+            self._job.memory, "-no-reboot", "-initrd", f"/proc/self/fd/{initrd}", *serial,
         )  # fmt: skip
         _qemu.say(f"booting {self._job.suite} ({_qemu.accelerator_of(line)})")
         # setpriv: qemu ends with us, even if we are killed. Its own session: Ctrl-C is ours.

@@ -56,7 +56,7 @@ def port_lists(draw: st.DrawFn, below: int) -> tuple[Range, ...]:
     found: set[int] = set()
     for start in draw(st.lists(port, max_size=12)):
         found.update(range(start, min(below, start + draw(st.integers(1, 3)))))
-    for _ in range(draw(st.integers(0, 3))):
+    for _number in range(draw(st.integers(0, 3))):
         low, high = sorted((draw(port), draw(port)))
         found.update(range(low, high + 1))
     return canonical(found)

@@ -85,7 +85,7 @@ def _main() -> int:
         for guest in guests() if options.all else map(Guest, options.name):
             down(guest)
     elif options.action == "shell":
-        return subprocess.run(Guest(options.name).ssh()).returncode
+        return subprocess.run(Guest(options.name).ssh(), check=False).returncode
     elif options.action == "list":
         for guest in guests():
             print(guest.name, "runs" if guest.runs() else "does not run", guest.directory)

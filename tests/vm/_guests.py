@@ -196,8 +196,9 @@ def _wait_until_up(guest: Guest, handle: int, timeout: float) -> None:
         if time.monotonic() - started > timeout:
             raise VmError(f"{guest.name} did not answer within {timeout:g} s; {_last_words(guest)}")
         answer = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout
-        )
+            command, check=False, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=timeout,
+        )  # fmt: skip
         state = answer.stdout.strip()
         if state in ("running", "degraded"):
             break

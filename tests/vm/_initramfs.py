@@ -82,7 +82,7 @@ def _keeper(
     index = next(path for path in members if path.match("usr/lib/modules/*/modules.dep"))
     needs: dict[str, list[str]] = {}  # a module's name: its file and those it depends on
     for line in _content(archive, members[index]).read().decode().splitlines():
-        file, _, dependencies = line.partition(":")
+        file, _colon, dependencies = line.partition(":")
         name = PurePosixPath(file).name.split(".")[0].replace("-", "_")
         needs[name] = [file, *dependencies.split()]
     absent = [name for name in _MODULES if name not in needs]

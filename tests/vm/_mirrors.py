@@ -42,7 +42,7 @@ def _from_apt() -> tuple[str, str]:
     main = security = ""
     for line in listing.splitlines():
         site, release, created_by = line.split(" ")
-        suite, _, pocket = release.replace("/", "-").partition("-")
+        suite, _dash, pocket = release.replace("/", "-").partition("-")
         if created_by != "Packages" or suite not in _DEBIAN:
             continue
         if pocket == "security":

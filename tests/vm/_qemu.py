@@ -83,8 +83,9 @@ def _kvm_boots(kernel: Path) -> bool:
     line = [*_command("kvm", kernel, ENDS_ON_PANIC, 256), "-no-reboot", "-serial", "stdio"]
     try:
         console = subprocess.run(
-            line, stdin=subprocess.DEVNULL, capture_output=True, timeout=_PROBE_SECONDS
-        ).stdout
+            line, check=False, stdin=subprocess.DEVNULL,
+            capture_output=True, timeout=_PROBE_SECONDS,
+        ).stdout  # fmt: skip
     except subprocess.TimeoutExpired:  # run() has killed the guest
         return False
     return b"Kernel panic" in console

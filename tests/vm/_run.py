@@ -168,10 +168,10 @@ class _Guest:
         """Reads init's report: `ready KERNEL`, `file SIZE PATH` and the file, `exit CODE`."""
         self._report += data
         while b"\n" in self._report:
-            line, _, rest = self._report.partition(b"\n")
-            word, _, argument = line.decode().partition(" ")
+            line, _newline, rest = self._report.partition(b"\n")
+            word, _space, argument = line.decode().partition(" ")
             if word == "file":
-                size, _, path = argument.partition(" ")
+                size, _space, path = argument.partition(" ")
                 if len(rest) < int(size):
                     return
                 self._job.fetch[PurePosixPath(path)].write_bytes(rest[: int(size)])

@@ -6,6 +6,9 @@
 #include "kernel.bpf.h"
 #include "policy.h"
 
+/* An entry that holds none. setsockopt(-1, -1) has the same key, and is not listed. */
+#define SOCKOPTS_UNUSED (~0ULL)
+
 /* By halves: as many steps for one entry as for a full list. */
 static __always_inline bool sockopts_listed(const struct policy *p, __u64 key)
 {
@@ -15,7 +18,7 @@ static __always_inline bool sockopts_listed(const struct policy *p, __u64 key)
 	for (__u32 step = LIMIT_SOCKOPTS / 2; step; step /= 2)
 		if (p->sockopts[(at + step) % LIMIT_SOCKOPTS] <= key)
 			at += step;
-	return p->sockopts[at % LIMIT_SOCKOPTS] == key;
+	return key != SOCKOPTS_UNUSED && p->sockopts[at % LIMIT_SOCKOPTS] == key;
 }
 
 static __always_inline bool sockopts_refuses(const struct policy *p,

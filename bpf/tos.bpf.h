@@ -14,6 +14,7 @@ enum tos {
 	TOS_DSCP_SHIFT = 2,
 	TOS_BYTE = 0xff,
 	TCLASS_DEFAULT = -1,	/* IPV6_TCLASS: back to 0 */
+	TCLASS_MAX = 0xff,
 };
 
 /* ctx->optlen after a program has done the kernel's work: it skips its own. */
@@ -28,14 +29,17 @@ static __always_inline bool tos_listed(const struct policy *p, __u32 tos)
 	return !dscp || (p->tos >> dscp & 1);
 }
 
+/* A level's number means something else in another family: 0 is SOL_HCI too. */
 static __always_inline bool tos_is_ip(const struct bpf_sockopt *ctx)
 {
-	return ctx->level == IPPROTO_IP && ctx->optname == IP_TOS;
+	return ctx->level == IPPROTO_IP && ctx->optname == IP_TOS &&
+	       (ctx->sk->family == AF_INET || ctx->sk->family == AF_INET6);
 }
 
 static __always_inline bool tos_is_ipv6(const struct bpf_sockopt *ctx)
 {
-	return ctx->level == IPPROTO_IPV6 && ctx->optname == IPV6_TCLASS;
+	return ctx->level == IPPROTO_IPV6 && ctx->optname == IPV6_TCLASS &&
+	       ctx->sk->family == AF_INET6;
 }
 
 /*
@@ -64,8 +68,8 @@ static __always_inline bool tos_refuses(const struct policy *p, struct bpf_socko
 		return false;
 	if (!tos_value(ctx, &tos))
 		return false;		/* too short: the kernel's own EINVAL */
-	if (tos_is_ipv6(ctx) && tos == TCLASS_DEFAULT)
-		return false;
+	if (tos_is_ipv6(ctx) && (tos <= TCLASS_DEFAULT || tos > TCLASS_MAX))
+		return false;		/* the default, or the kernel's own EINVAL */
 	return !tos_listed(p, tos);
 }
 

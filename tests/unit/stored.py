@@ -15,7 +15,7 @@ from typing import Any
 CONTROLS = {"priority": 1, "tos": 2, "bind_ports": 4, "ipv4": 8, "sockopts": 16}
 TCP, UDP = 0, 1
 FLAG_TCP, FLAG_UDP, FLAG_UNPRIVILEGED, FLAG_SOCKOPTS_ALLOW = 1, 2, 4, 8
-BLOCK_PORTS, BLOCKS, SOCKOPTS = 256, 78, 128
+BLOCK_PORTS, BLOCKS, SOCKOPTS, SOCKOPTS_UNUSED = 256, 78, 128, 0xFFFFFFFFFFFFFFFF
 
 
 class Stored:
@@ -77,7 +77,7 @@ class Stored:
             if self.u64("sockopts", (at + step) % SOCKOPTS) <= key:
                 at += step
             step //= 2
-        return self.u64("sockopts", at % SOCKOPTS) == key
+        return key != SOCKOPTS_UNUSED and self.u64("sockopts", at % SOCKOPTS) == key
 
     def sockopt_refused(self, level: int, name: int) -> bool:
         """sockopts_refuses()"""

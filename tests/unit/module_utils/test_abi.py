@@ -47,7 +47,7 @@ def test_a_mirror_that_was_edited_is_found(
 
 def test_the_ctypes_struct_has_the_layout() -> None:
     assert ctypes.sizeof(_abi.Policy) == _abi.LAYOUT["size"]
-    offsets = [[name, getattr(_abi.Policy, name).offset] for name, *_ in _abi.Policy._fields_]
+    offsets = [[name, getattr(_abi.Policy, name).offset] for name, *_each in _abi.Policy._fields_]
     assert offsets == [[name, at] for name, at, _shape in _abi.LAYOUT["fields"]]
 
 

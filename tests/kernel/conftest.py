@@ -1,0 +1,148 @@
+# Copyright (c) 2026, the cgnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the kernel tests share. They run as root in a guest of their own: `make kernel`.
+
+A policy is applied by the code that a module runs, with the manifest that the
+controller would send. After each test, nothing of ours may be left in the kernel.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from ansible_collections.linux.cgnet.plugins.module_utils import (
+    _info,
+    _policies,
+    _programs,
+    _reconcile,
+)
+from ansible_collections.linux.cgnet.plugins.module_utils._kernel import Kernel
+
+from tests.kernel import tasks
+
+T = TypeVar("T")
+
+ROOT = Path(__file__).resolve().parents[2]
+MOUNT = "/sys/fs/cgroup"
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """An object as the controller hands it over: its manifest and where its bytes are."""
+
+    manifest: dict[str, Any]
+    path: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """A cgroup of a test's own."""
+
+    path: str
+
+    @property
+    def directory(self) -> str:
+        """Its directory."""
+        return f"{MOUNT}/{self.path}"
+
+    @property
+    def id(self) -> int:
+        """Its id."""
+        return os.stat(self.directory).st_ino
+
+    def run(self, work: Callable[[], T]) -> T:
+        """What `work` returns in a new task of this cgroup."""
+        return tasks.inside(f"{self.directory}/cgroup.procs", work)
+
+
+def shipped(name: str = "policy") -> Shipped:
+    """A built object."""
+    folder = ROOT / "plugins/objects"
+    manifest = json.loads((folder / f"{name}.json").read_text())
+    return Shipped(manifest, str(folder / f"{name}.bpf.o"))
+
+
+def apply(
+    policies: list[dict[str, Any]], *, check: bool = False, obj: Shipped | None = None, **more: Any
+) -> dict[str, Any]:
+    """What a cgnet_policy task does and returns."""
+    obj = obj or shipped()
+    params = {
+        "policies": policies, "purge": False, "on_unsupported": "fail", **more,
+        "_object": obj.manifest, "_object_path": obj.path,
+    }  # fmt: skip
+    return _reconcile.reconcile(_policies.prepare, params, check)
+
+
+def program(
+    name: str, cgroups: list[str] | None, *, check: bool = False,
+    obj: Shipped | None = None, state: str = "present",
+) -> dict[str, Any]:  # fmt: skip
+    """What a cgnet_program task does and returns."""
+    params = {
+        "name": name, "cgroups": cgroups, "state": state,
+        "_object": obj.manifest if obj else None, "_object_path": obj.path if obj else None,
+    }  # fmt: skip
+    return _reconcile.reconcile(_programs.prepare, params, check)
+
+
+def info() -> dict[str, Any]:
+    """What a cgnet_info task returns."""
+    return _info.gather({})
+
+
+def ids(kind: str) -> set[int]:
+    """The ids of all programs, maps or links that the kernel has ("prog", "map", "link")."""
+    libbpf = ctypes.CDLL("libbpf.so.1")
+    found, number = set(), ctypes.c_uint32()
+    while getattr(libbpf, f"bpf_{kind}_get_next_id")(number, ctypes.byref(number)) == 0:
+        found.add(number.value)
+    return found
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_left() -> Iterator[None]:
+    """What the tests of a file attached is gone after them, and so are its pins."""
+    links = ids("link")
+    yield
+    kernel = Kernel.open()
+    for name in kernel.names():
+        program(name, None, state="absent")
+    assert (kernel.names(), ids("link") - links) == ([], set())
+
+
+@contextlib.contextmanager
+def groups() -> Iterator[Callable[..., Group]]:
+    """Make cgroups, by path and policy; they are removed with what is below them."""
+    made: list[Group] = []
+
+    def make(path: str, **policy: Any) -> Group:
+        created = Group(path)
+        os.makedirs(created.directory)
+        made.append(created)
+        if policy:
+            assert apply([{"cgroup": path, **policy}])["changed"]
+        return created
+
+    try:
+        yield make
+    finally:
+        for created in reversed(made):
+            for base, _directories, _files in os.walk(created.directory, topdown=False):
+                os.rmdir(base)
+
+
+@pytest.fixture
+def group() -> Iterator[Callable[..., Group]]:
+    """Make cgroups for one test: group("path") or group("path", priority=6)."""
+    with groups() as make:
+        yield make

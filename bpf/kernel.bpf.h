@@ -30,6 +30,16 @@ enum verdict {
 				 * (since 5.12, 772412176fb9) */
 };
 
+/* What ctx->optlen tells cgroup/setsockopt's caller, and what it means. */
+enum optlen {
+	OPTLEN_HANDLED = -1,	/* a program has done the kernel's work */
+	OPTLEN_OWN = 0,		/* the kernel reads the task's own buffer (since 5.8,
+				 * d8fe449a9c51) */
+	OPTLEN_SHOWN = 4096,	/* a program sees one page. Of a longer value it must
+				 * say OPTLEN_OWN: else older kernels fail with EFAULT,
+				 * and the others log a line */
+};
+
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct net {

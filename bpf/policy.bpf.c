@@ -79,6 +79,8 @@ int policy_setsockopt(struct bpf_sockopt *ctx)
 			tos_set_keeping_priority(ctx, 0);
 		return REFUSE;
 	}
+	if (!tos_is_ip(ctx) && !tos_is_ipv6(ctx) && ctx->optlen > OPTLEN_SHOWN)
+		ctx->optlen = OPTLEN_OWN;
 	if (!priority_governs(p) || !tos_is_ip(ctx) || ctx->optlen == OPTLEN_HANDLED)
 		return ALLOW;
 	if (!tos_value(ctx, &tos))

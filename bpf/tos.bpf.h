@@ -17,11 +17,6 @@ enum tos {
 	TCLASS_MAX = 0xff,
 };
 
-/* ctx->optlen after a program has done the kernel's work: it skips its own. */
-enum optlen {
-	OPTLEN_HANDLED = -1,
-};
-
 static __always_inline bool tos_listed(const struct policy *p, __u32 tos)
 {
 	__u32 dscp = (tos & TOS_BYTE) >> TOS_DSCP_SHIFT;

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -106,6 +108,24 @@ def test_a_value_of_any_size_is_held(group: Make) -> None:
     found = made.run(work)
     assert found[:4] == ["EPERM"] * 4
     assert found[4] == without[4]
+
+
+def test_a_value_longer_than_a_page_is_taken_from_the_tasks_own_buffer(group: Make) -> None:
+    """A kernel to which the program leaves its one page instead says so, once, in its log."""
+    made = group("long", priority=6, sockopts={"deny": ["SOL_SOCKET/SO_MARK"]})
+
+    def work() -> Any:
+        with socket.socket() as sock:
+            return outcome(sock.setsockopt, SOL, socket.SO_KEEPALIVE, b"\1" + bytes(8191))
+
+    assert made.run(work) == "ok"
+    kmsg = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
+    lines = []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            lines.append(os.read(kmsg, 8192))
+    os.close(kmsg)
+    assert [line for line in lines if b"optlen" in line] == []
 
 
 def test_a_full_list_is_held_to_its_ends(group: Make) -> None:

@@ -16,12 +16,13 @@ from typing import IO
 
 from tests.vm import _qemu
 from tests.vm._cpio import CpioWriter
-from tests.vm._errors import VmError
+from tests.vm._errors import BootError, VmError
 from tests.vm._initramfs import initramfs_image
 
 REPO = Path(__file__).resolve().parents[2]
 _COLLECTION = PurePosixPath("cgnet/ansible_collections/linux/cgnet")
 _JOB = PurePosixPath("cgnet/job")
+_BUILT = ("plugins/objects", ".build/test-objects")
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def run(job: Job) -> int:
             shutil.copyfileobj(archive, initrd)
         _write_overlay(job, initrd)
         initrd.flush()
-        return _Guest(job, base / "vmlinuz", initrd).run()
+        return _qemu.booted(lambda: _Guest(job, base / "vmlinuz", initrd).run())
 
 
 def _write_overlay(job: Job, stream: IO[bytes]) -> None:
@@ -74,14 +75,17 @@ def _write_overlay(job: Job, stream: IO[bytes]) -> None:
 
 
 def _tree() -> list[str]:
-    """Files of the repo that git tracks or does not ignore, and the built BPF objects."""
+    """Files of the repo that git tracks or does not ignore, and the built BPF objects.
+
+    Those that only tests load are among them.
+    """
     listing = subprocess.run(
         ["git", "-C", str(REPO), "ls-files", "-z", "-co", "--exclude-standard"],
         check=True, stdout=subprocess.PIPE, text=True,
     ).stdout  # fmt: skip
     names = {name for name in listing.split("\0") if name and os.path.lexists(REPO / name)}
-    objects = {str(path.relative_to(REPO)) for path in (REPO / "plugins/objects").glob("*")}
-    return sorted(names | objects)
+    built = [path for folder in _BUILT for path in (REPO / folder).glob("*")]
+    return sorted(names | {str(path.relative_to(REPO)) for path in built})
 
 
 class _Guest:
@@ -94,6 +98,7 @@ class _Guest:
         self._report = b""  # what the guest's init said that is not understood yet
         self._console = b""  # a line that has not ended yet
         self._panic = ""  # the line that says why the kernel gave up
+        self._ready = False
         self._exit_code: int | None = None
         self._missing: list[str] = []
 
@@ -115,7 +120,7 @@ class _Guest:
             for reader, _writer in pipes:
                 os.close(reader)
         if self._exit_code is None:
-            raise VmError(
+            raise (VmError if self._ready else BootError)(
                 "the guest ended before the command did; "
                 + (f"its console says: {self._panic}" if self._panic else "its console is empty")
             )
@@ -177,6 +182,7 @@ class _Guest:
                 self._job.fetch[PurePosixPath(path)].write_bytes(rest[: int(size)])
                 rest = rest[int(size) :]
             elif word == "ready":
+                self._ready = True
                 _qemu.say(f"Linux {argument} after {time.monotonic() - self._started:.1f} s")
             elif word == "missing":
                 self._missing.append(argument)

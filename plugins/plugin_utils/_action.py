@@ -17,10 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.linux.cgnet.plugins.module_utils._abi import LAYOUT
-from ansible_collections.linux.cgnet.plugins.module_utils._errors import CgnetError, ObjectError
+from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
+    CgnetError,
+    InputError,
+    ObjectError,
+)
 from ansible_collections.linux.cgnet.plugins.plugin_utils._compile import compile_object
 from ansible_collections.linux.cgnet.plugins.plugin_utils._object import (
     check_layout,
@@ -79,21 +83,27 @@ class ObjectAction(ActionBase):
         try:
             return str(self._find_needle("files", source))  # type: ignore[no-untyped-call]
         except AnsibleError as error:
-            raise AnsibleActionFail(f"source: {error}") from error
+            raise InputError(
+                "source", source, "the controller has no such file",
+                "Give its path, or put it into files/ beside the play or in its role",
+            ) from error  # fmt: skip
 
     def run(
         self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Run the module, and run it again with the object's bytes if it asks for them."""
+        """Run the module, and run it again with the object's bytes if it asks for them.
+
+        What is wrong is returned as the module returns it, so that failed_when sees it:
+        an exception would pass it by.
+        """
         super().run(tmp, task_vars)
         args = dict(self._task.args)
-        internal = sorted(set(args) & {"_object", "_object_path"})
-        if internal:
-            raise AnsibleActionFail(f"{', '.join(internal)}: not for use in a task")
         try:
+            for name in sorted(set(args) & {"_object", "_object_path"}):
+                raise InputError(name, args[name], "it is not for use in a task", "Leave it out")
             found = self.object(args)
         except CgnetError as error:
-            raise AnsibleActionFail(str(error)) from error
+            return {"failed": True, "msg": str(error), "error": type(error).__name__}
         if found:
             manifest = {key: value for key, value in found[0].items() if key != "layout"}
             args["_object"] = manifest

@@ -1,0 +1,63 @@
+# Copyright (c) 2026, the cgnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the documentation shows is what the tests run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.linux.cgnet.plugins.module_utils import _policy
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.yml"))
+CONTROLS = (ROOT / "docs/controls.md").read_text(encoding="utf-8")
+
+
+def policies(play: str) -> list[dict[str, Any]]:
+    """The policies that a playbook declares."""
+    (document,) = yaml.safe_load(play)
+    found = document["tasks"][0]["linux.cgnet.cgnet_policy"]["policies"]
+    assert isinstance(found, list)
+    return found
+
+
+def blocks(markdown: str) -> list[str]:
+    """The YAML blocks of a Markdown document."""
+    return re.findall(r"^```yaml\n(.*?)^```", markdown, re.MULTILINE | re.DOTALL)
+
+
+def documents(block: str) -> list[dict[str, Any]]:
+    """The mappings in a block: one that repeats its first key shows an alternative."""
+    first = block.split(":", 1)[0]
+    parts = re.split(rf"^(?={first}:)", block, flags=re.MULTILINE)
+    return [yaml.safe_load(part) for part in parts if part.strip()]
+
+
+def test_the_readme_shows_the_play_that_the_demo_runs() -> None:
+    (block,) = blocks((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert policies(block) == policies((ROOT / "examples/web.yml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("block", blocks(CONTROLS))
+def test_what_the_controls_page_shows_is_a_policy(block: str) -> None:
+    for shown in documents(block):
+        policy = _policy.parse(shown, "page")
+        assert _policy.controls(policy) == tuple(shown)
+
+
+def test_the_controls_page_shows_every_control() -> None:
+    shown = {name for block in blocks(CONTROLS) for part in documents(block) for name in part}
+    assert shown == set(_policy.CONTROLS)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_example_is_run_and_taken_back(name: str) -> None:
+    stem = name.removesuffix(".yml").removesuffix("_absent")
+    assert {f"{stem}.yml", f"{stem}_absent.yml"} <= set(EXAMPLES)
+    files = (ROOT / "molecule").glob("*/*.yml")
+    assert [path for path in files if f"/examples/{name}" in path.read_text(encoding="utf-8")]

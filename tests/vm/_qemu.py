@@ -18,9 +18,12 @@ T = TypeVar("T")
 ENDS_ON_PANIC = "panic=-1"
 
 _PROBE_SECONDS = 10
+# thread=single, so that emulated CPUs take turns: under qemu 7.2's thread=multi, code that one
+# patches while another runs it can end in a stray int3, and the kernel patches a branch whenever
+# a hook is first attached or last detached.
 _ACCELERATORS = {
     "kvm": ["-accel", "kvm", "-cpu", "host"],
-    "tcg": ["-accel", "tcg,thread=multi", "-cpu", "max"],
+    "tcg": ["-accel", "tcg,thread=single", "-cpu", "max"],
 }
 
 

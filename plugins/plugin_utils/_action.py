@@ -44,12 +44,13 @@ def cache() -> Path:
 
 def bundled(name: str) -> tuple[dict[str, Any], Path]:
     """The manifest and the path of an object that comes with the collection."""
-    path = OBJECTS / f"{name}.bpf.o"
-    if not path.is_file():
-        raise ObjectError(
-            name, f"{path} is missing", "Install a released collection, or run make object"
-        )
-    manifest = json.loads(path.with_name(f"{name}.json").read_text())
+    path, described = OBJECTS / f"{name}.bpf.o", OBJECTS / f"{name}.json"
+    for needed in (path, described):
+        if not needed.is_file():
+            raise ObjectError(
+                name, f"{needed} is missing", "Install a released collection, or run make object"
+            )
+    manifest = json.loads(described.read_text())
     if hashlib.sha256(path.read_bytes()).hexdigest() != manifest["sha256"]:
         raise ObjectError(name, f"{path} is not what was built", "Install the collection anew")
     check_layout(manifest, LAYOUT)

@@ -44,10 +44,10 @@ def _run(source: Path, command: list[str]) -> str:
         done = subprocess.run(
             command, cwd=source.parent, capture_output=True, text=True, check=False
         )
-    except FileNotFoundError as error:
+    except (FileNotFoundError, PermissionError) as error:
         raise ObjectError(
             source.name,
-            f"{command[0]} is not on this controller",
+            f"{command[0]} is not on this controller, or may not be run",
             "Install clang 16 or later and libbpf's headers (Debian: clang-16 llvm-16 libbpf-dev), "
             "name it in CGNET_CLANG, or give a compiled .bpf.o as the source",
         ) from error

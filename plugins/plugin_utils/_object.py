@@ -41,16 +41,21 @@ def _read(name: str, data: bytes) -> tuple[list[list[str]], bytes | None]:
         if elf["e_machine"] != "EM_BPF":
             raise ObjectError(name, "it is an ELF file, but not for BPF", "Give a compiled .bpf.o")
         sections = list(elf.iter_sections())
-        btf = next((section.data() for section in sections if section.name == ".BTF"), None)
-        return _programs(sections), btf
-    except (ELFError, ValueError, IndexError) as error:
+        btf = _section(sections, ".BTF", "SHT_PROGBITS")
+        return _programs(sections), btf.data() if btf else None
+    except (ELFError, ValueError, IndexError, OverflowError) as error:
         raise ObjectError(
             name, f"it is no ELF file that can be read ({error})", "Give a compiled .bpf.o"
         ) from error
 
 
+def _section(sections: Any, name: str, kind: str) -> Any:
+    """The section of a name, if it is of the kind that belongs to it; else None."""
+    return next((s for s in sections if s.name == name and s["sh_type"] == kind), None)
+
+
 def _programs(sections: Any) -> list[list[str]]:
-    symbols = next((s for s in sections if s.name == ".symtab"), None)
+    symbols = _section(sections, ".symtab", "SHT_SYMTAB")
     found = []
     for symbol in symbols.iter_symbols() if symbols else ():
         index, kind = symbol["st_shndx"], (symbol["st_info"]["type"], symbol["st_info"]["bind"])

@@ -1,28 +1,54 @@
 # Copyright (c) 2026, the cgnet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the unit tests share: one hypothesis profile, the built object, a compiler."""
+"""What the unit tests share: a hypothesis profile, a host, the built object, a compiler."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.linux.cgnet.plugins.module_utils import (
+    _kernel,
+    _policies,
+    _policy,
+    _reconcile,
+)
+from ansible_collections.linux.cgnet.plugins.module_utils._model import Cgroup
 from ansible_collections.linux.cgnet.plugins.plugin_utils import _compile
 from hypothesis import HealthCheck, settings
+
+from tests.unit.fake_kernel import FakeKernel
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(__file__).parent / "data"
 
-# No deadline: an emulated or busy machine is slow without being wrong.
+# No deadline: an emulated or busy machine is slow without being wrong. The same examples each
+# time where CI is set, as hypothesis does by itself.
 settings.register_profile(
-    "cgnet", deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow]
-)
+    "cgnet", deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow],
+    derandomize="CI" in os.environ,
+)  # fmt: skip
 settings.load_profile("cgnet")
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeKernel:
+    """The kernel that the modules find: a fake one, with cgroups in a directory of the test."""
+    (tmp_path / "cgroup").mkdir()
+    kernel = FakeKernel({}, size=_policy.SIZE, mount=str(tmp_path / "cgroup"))
+    monkeypatch.setattr(_kernel.Kernel, "open", lambda: kernel)
+    return kernel
+
+
+def entry(cgroup: str, **fields: Any) -> dict[str, Any]:
+    """One entry of cgnet_policy's policies."""
+    return {"cgroup": cgroup, **fields}
 
 
 def has_clang() -> bool:
@@ -44,6 +70,37 @@ def manifest() -> dict[str, Any]:
     """The manifest of the built policy object."""
     loaded: dict[str, Any] = json.loads((ROOT / "plugins/objects/policy.json").read_text())
     return loaded
+
+
+@pytest.fixture(scope="session")
+def shipped(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The arguments by which the controller hands the built policy object over."""
+    handed = {key: value for key, value in manifest.items() if key != "layout"}
+    return {"_object": handed, "_object_path": str(ROOT / "plugins/objects/policy.bpf.o")}
+
+
+@pytest.fixture
+def a(host: FakeKernel) -> Cgroup:
+    """A cgroup of the host: a.slice."""
+    return host.make("a.slice")
+
+
+@pytest.fixture
+def b(host: FakeKernel) -> Cgroup:
+    """Another one: b.slice."""
+    return host.make("b.slice")
+
+
+@pytest.fixture
+def run(host: FakeKernel, shipped: dict[str, Any]) -> Callable[..., dict[str, Any]]:
+    """Run a cgnet_policy task on the host: its entries, its other options, check mode."""
+
+    def task(*entries: dict[str, Any], check: bool = False, **more: Any) -> dict[str, Any]:
+        options = {"purge": False, "on_unsupported": "fail", **shipped, **more}
+        params = {"policies": list(entries), **options}
+        return _reconcile.reconcile(_policies.prepare, params, check)
+
+    return task
 
 
 @pytest.fixture(scope="session")

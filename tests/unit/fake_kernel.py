@@ -14,8 +14,11 @@ import copy
 import errno
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from ansible_collections.linux.cgnet.plugins.module_utils._cgroup import Hierarchy
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import KernelError
+from ansible_collections.linux.cgnet.plugins.module_utils._layout import Layout
 from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     BpfObject,
     Cgroup,
@@ -50,15 +53,48 @@ class FakeVersion:
 
 
 class FakeKernel:
-    """Objects by name and version, and the cgroups that are alive (id → path)."""
+    """Objects by name and version, and the cgroups that are alive (id → path).
 
-    def __init__(self, alive: dict[int, str], facts: Facts = HOST, size: int = 8) -> None:
+    `locked` tells who may change what is here now: "all", "none" or "one".
+    """
+
+    def __init__(
+        self,
+        alive: dict[int, str],
+        facts: Facts = HOST,
+        size: int = 8,
+        mount: str = "/sys/fs/cgroup",
+    ) -> None:
         self.alive = alive
         self.size = size
+        self.hierarchy = Hierarchy(mount)
+        self.layout = Layout("/sys/fs/bpf")
+        self.locked = "all"
         self.objects: dict[str, dict[str, FakeVersion]] = {}
         self.calls: list[str] = []
         self.after_each: Callable[[], None] = lambda: None
         self._facts = facts
+
+    def make(self, path: str) -> Cgroup:
+        """A new cgroup: a directory below the mount, which is one of a test's own."""
+        directory = Path(self.hierarchy.mount, path)
+        directory.mkdir(parents=True)
+        number = directory.stat().st_ino
+        self.alive[number] = path
+        return Cgroup(path, number)
+
+    def kill(self, cgroup: Cgroup) -> None:
+        """A cgroup's end; its links stay pinned, and its id never comes again."""
+        Path(self.hierarchy.mount, cgroup.path).rename(f"{self.hierarchy.mount} {cgroup.id}")
+        del self.alive[cgroup.id]
+
+    def attached(self, cgroup: Cgroup, name: str = "policy") -> set[str]:
+        """The programs of an object that are linked to a cgroup, of any version."""
+        return {
+            program
+            for version in self.objects.get(name, {}).values()
+            for program in version.cgroups.get(cgroup.id, FakeCgroup()).links
+        }
 
     def state(self) -> dict[str, dict[str, FakeVersion]]:
         """A copy of everything that is held."""
@@ -71,7 +107,24 @@ class FakeKernel:
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """One run at a time."""
-        yield
+        with self._lock("one"):
+            yield
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """No run changes anything meanwhile."""
+        with self._lock("none"):
+            yield
+
+    @contextlib.contextmanager
+    def _lock(self, locked: str) -> Iterator[None]:
+        if self.locked != "all":
+            raise AssertionError("a process that waits for itself waits for ever")
+        self.locked = locked
+        try:
+            yield
+        finally:
+            self.locked = "all"
 
     def names(self) -> list[str]:
         """The names of the objects that are there."""
@@ -108,12 +161,14 @@ class FakeKernel:
         self, bpf_object: BpfObject, version: str, programs: Iterable[Program], data: bytes
     ) -> None:
         """EEXIST for a program that is pinned already; EINVAL for one not of the object."""
+        programs = tuple(programs)
+        for program in programs:
+            if program not in bpf_object.programs:
+                raise KernelError(f"load {program.name}", errno.EINVAL)
         found = self.objects.setdefault(bpf_object.name, {}).setdefault(
             version, FakeVersion(size=self.size if bpf_object.storage else 0)
         )
         for program in programs:
-            if program not in bpf_object.programs:
-                raise KernelError(f"load {program.name}", errno.EINVAL)
             if program.name in found.programs:
                 raise KernelError(f"pin {program.name}", errno.EEXIST)
             found.programs.add(program.name)
@@ -124,7 +179,7 @@ class FakeKernel:
         if program.name not in found.programs:
             raise KernelError(f"get {program.name}", errno.ENOENT)
         if cgroup.id not in self.alive:
-            raise KernelError(f"attach to {cgroup.path}", errno.ENODEV)
+            raise KernelError(f"attach to {cgroup.path}", errno.ENOENT)
         held = found.cgroups.setdefault(cgroup.id, FakeCgroup())
         if held.value is None and found.size:
             held.value = bytes(found.size)  # the kernel makes storage, zeroed
@@ -164,8 +219,8 @@ class FakeKernel:
 
     def unload(self, name: str, version: str) -> None:
         """Links, values and programs go with the pins, whosever they are."""
-        self._version(name, version)
-        del self.objects[name][version]
-        if not self.objects[name]:
-            del self.objects[name]
+        versions = self.objects.get(name, {})
+        versions.pop(version, None)
+        if not versions:
+            self.objects.pop(name, None)
         self._did("unload")

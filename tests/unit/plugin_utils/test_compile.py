@@ -166,9 +166,9 @@ def test_a_compiler_that_is_missing_gives_the_remedy(
     with pytest.raises(ObjectError) as caught:
         _compile.compile_object(DATA / "bind.bpf.c", tmp_path)
     assert str(caught.value) == (
-        "object bind.bpf.c: clang-nowhere is not on this controller. Install clang 16 or later "
-        "and libbpf's headers (Debian: clang-16 llvm-16 libbpf-dev), name it in CGNET_CLANG, or "
-        "give a compiled .bpf.o as the source."
+        "object bind.bpf.c: clang-nowhere is not on this controller, or may not be run. "
+        "Install clang 16 or later and libbpf's headers (Debian: clang-16 llvm-16 libbpf-dev), "
+        "name it in CGNET_CLANG, or give a compiled .bpf.o as the source."
     )
 
 

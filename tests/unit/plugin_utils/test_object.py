@@ -240,15 +240,41 @@ def test_a_program_in_a_section_that_is_not_there_is_refused(
 
 @pytest.mark.parametrize("name", [".BTF", ".symtab"])
 def test_a_section_that_says_it_is_compressed_is_refused(object_bytes: bytes, name: str) -> None:
-    found = section(object_bytes, name)
-    (at,) = struct.unpack_from("<Q", object_bytes, 40)
-    size, count = struct.unpack_from("<HH", object_bytes, 58)
-    changed = bytearray(object_bytes)
+    read_or_refuse(with_header(object_bytes, name, 8, "<Q", 0x800))  # SHF_COMPRESSED
+
+
+def with_header(data: bytes, name: str, offset: int, form: str, value: int) -> bytes:
+    """An object with one field changed in the header of a section."""
+    found = section(data, name)
+    (at,) = struct.unpack_from("<Q", data, 40)
+    size, count = struct.unpack_from("<HH", data, 58)
+    changed = bytearray(data)
     for header in range(at, at + size * count, size):
-        if struct.unpack_from("<QQ", object_bytes, header + 24) == found:
-            struct.pack_into("<Q", changed, header + 8, 0x800)  # SHF_COMPRESSED
-    assert changed != object_bytes
-    read_or_refuse(bytes(changed))
+        if struct.unpack_from("<QQ", data, header + 24) == found:
+            struct.pack_into(form, changed, header + offset, value)
+    assert changed != data
+    return bytes(changed)
+
+
+# Sections of no kind, bytes, names, relocations, dynamic linking, no bytes, and an unknown one.
+@pytest.mark.parametrize("kind", [0, 1, 3, 4, 6, 8, 99])
+def test_a_table_of_symbols_that_is_none_has_no_program(object_bytes: bytes, kind: int) -> None:
+    changed = with_header(object_bytes, ".symtab", 4, "<I", kind)
+    assert "it has no program" in refused(changed)
+
+
+def test_btf_that_is_not_in_the_file_is_none(object_bytes: bytes) -> None:
+    # SHT_NOBITS: as many zeros as its header says.
+    assert "it has no BTF" in refused(with_header(object_bytes, ".BTF", 4, "<I", 8))
+
+
+@pytest.mark.parametrize("name", [".BTF", ".symtab"])
+@pytest.mark.parametrize(("field", "offset"), [("sh_offset", 24), ("sh_size", 32)])
+@pytest.mark.parametrize("value", [2**62, 2**63, 2**64 - 1])
+def test_a_section_beyond_any_file_is_read_or_refused(
+    object_bytes: bytes, name: str, field: str, offset: int, value: int
+) -> None:
+    read_or_refuse(with_header(object_bytes, name, offset, "<Q", value))
 
 
 def read_or_refuse(data: bytes) -> None:

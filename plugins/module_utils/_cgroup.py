@@ -10,11 +10,16 @@ number) stand for it, not its path.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import re
 import stat
 
-from ansible_collections.linux.cgnet.plugins.module_utils._errors import HostError, InputError
+from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
+    HostError,
+    InputError,
+    KernelError,
+)
 from ansible_collections.linux.cgnet.plugins.module_utils._model import Cgroup
 
 # FILEID_KERNFS (linux/exportfs.h, since 5.5): a handle that is a kernfs node's id.
@@ -91,8 +96,10 @@ class Hierarchy:
             )  # fmt: skip
         try:
             fd = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except FileNotFoundError:
-            return None
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+                return None
+            raise
         found = os.fstat(fd)
         if not stat.S_ISDIR(found.st_mode) or found.st_dev != os.stat(self.mount).st_dev:
             os.close(fd)
@@ -115,6 +122,7 @@ class Hierarchy:
         """Those of the ids whose cgroups still exist, with their paths below the mount.
 
         The kernel is asked by the id itself (open_by_handle_at() on kernfs).
+        KernelError where it does not tell: what is taken for dead gets removed.
         """
         libc = ctypes.CDLL(None, use_errno=True)
         found = {}
@@ -125,7 +133,11 @@ class Hierarchy:
                 flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
                 fd = libc.open_by_handle_at(mount, ctypes.byref(handle), flags)
                 if fd < 0:
-                    continue  # ESTALE: that cgroup is gone
+                    problem = ctypes.get_errno()
+                    if problem == errno.ESTALE:
+                        continue  # that cgroup is gone
+                    remedy = "It needs CAP_DAC_READ_SEARCH" if problem == errno.EPERM else ""
+                    raise KernelError(f"open_by_handle_at({self.mount})", problem, remedy)
                 path = os.readlink(f"/proc/self/fd/{fd}")
                 os.close(fd)
                 found[number] = os.path.relpath(path, self.mount)

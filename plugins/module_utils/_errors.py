@@ -8,7 +8,8 @@ CgnetError
 ├── HostError         the host lacks something that everything here needs
 ├── UnsupportedError  this kernel can't enforce a declared control
 ├── ObjectError       a BPF object that can't be used
-└── KernelError       the kernel refused a call; carries errno
+├── KernelError       the kernel refused a call; carries errno
+└── VerifyError       after applying, the kernel still isn't as declared
 
 Every message says what, where and the remedy. Nothing here speaks Ansible.
 """
@@ -54,10 +55,10 @@ class HostError(CgnetError):
 class UnsupportedError(CgnetError):
     """A declared control that can't be enforced here."""
 
-    def __init__(self, cgroup: str, control: str, reason: str) -> None:
+    def __init__(self, cgroup: str, control: str, reason: str, remedy: str) -> None:
         super().__init__(
             f"{cgroup}: {control} can't be enforced on this host: {reason}. "
-            'Nothing was changed. To apply what is possible all the same: "on_unsupported: warn".'
+            f"Nothing was changed. {remedy}."
         )
 
 
@@ -84,3 +85,7 @@ class KernelError(CgnetError):
         if log:
             message += "\nThe verifier's last words:\n" + "\n".join(log.splitlines()[-12:])
         super().__init__(message)
+
+
+class VerifyError(CgnetError):
+    """After applying, the kernel still isn't as declared."""

@@ -83,42 +83,41 @@ class Kernel:
             cookie = probe.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8)
         return Facts(os.uname().release, lsm, known, int.from_bytes(cookie, "little"))
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> contextlib.AbstractContextManager[None]:
         """One run at a time on a host; the lock of a process that died is free.
 
         Attaching and detaching lsm_cgroup at once can use freed memory in
         kernels without 56145d237385 (CVE-2026-23319).
         """
-        fd = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with _closing(fd):
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            yield
+        return self._locked(fcntl.LOCK_EX)
+
+    def reading(self) -> contextlib.AbstractContextManager[None]:
+        """No run changes anything meanwhile."""
+        return self._locked(fcntl.LOCK_SH)
 
     @contextlib.contextmanager
-    def reading(self) -> Iterator[None]:
-        """No run changes anything meanwhile. Makes no file: without one, none ever ran."""
-        try:
-            fd = os.open(LOCK, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            yield
-            return
+    def _locked(self, operation: int) -> Iterator[None]:
+        """Hold the lock's file, which is made by the first who looks: else that one could not
+        keep the first run from changing what it reads.
+        """
+        fd = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with _closing(fd):
-            fcntl.flock(fd, fcntl.LOCK_SH)
+            fcntl.flock(fd, operation)
             yield
 
     # Looking
 
     def names(self) -> list[str]:
-        """The names of the objects that have a directory of ours."""
-        return _listed(self.layout.root)
+        """The names of the objects that have a version here."""
+        return [name for name in _listed(self.layout.root) if _listed(self.layout.object(name))]
 
     def observe(self, name: str) -> Observed:
-        """Everything of an object's name that the kernel holds."""
-        versions: dict[str, Loaded] = {}
-        for version in _listed(self.layout.object(name)):
-            if not version.endswith(STAGING):
-                versions[version] = self._loaded(name, version)
+        """Everything of an object's name that the kernel holds.
+
+        What a killed run left aside is a version that nobody uses, so any run removes it.
+        """
+        found = _listed(self.layout.object(name))
+        versions = {version: self._loaded(name, version) for version in found}
         ids = sorted({cgroup for loaded in versions.values() for cgroup in loaded.cgroups})
         return Observed(versions, self.hierarchy.paths(ids))
 
@@ -200,9 +199,9 @@ class Kernel:
         self._remove(aside)
         exists = os.path.isdir(final)
         base = final if exists else aside
-        for part in ("prog", "map", "link"):
-            os.makedirs(f"{base}/{part}", mode=0o700, exist_ok=True)
         with self._opened(data, wanted, f"{final}/map" if exists else "") as handle:
+            for part in ("prog", "map", "link"):
+                os.makedirs(f"{base}/{part}", mode=0o700, exist_ok=True)
             for map_name, fd in self._maps(handle):
                 if not os.path.exists(f"{base}/map/{map_name}"):
                     self._pin(fd, f"{base}/map/{map_name}")
@@ -225,7 +224,13 @@ class Kernel:
         )
         handle = self.libbpf.call("bpf_object__open_mem", data, len(data), ctypes.byref(options))
         try:
-            for program, pointer in self._each(handle, "program"):
+            programs = dict(self._each(handle, "program"))
+            if not programs.keys() >= set(wanted):
+                lost = ", ".join(sorted(set(wanted) - programs.keys()))
+                raise KernelError(
+                    f"loading {lost}", errno.EINVAL, "The object has none of the name"
+                )
+            for program, pointer in programs.items():
                 self.libbpf.call("bpf_program__set_autoload", pointer, program in wanted)
             for map_name, pointer in self._each(handle, "map"):
                 if maps and os.path.exists(f"{maps}/{map_name}"):
@@ -282,8 +287,10 @@ class Kernel:
         storage = self._storage(name, version)
         if storage is None:
             raise KernelError(f"{self.layout.maps(name, version)} has no storage", errno.ENOENT)
-        fd, _size = storage
+        fd, size = storage
         with _closing(fd):
+            if len(value) != size:  # the kernel would read as much as the map's values have
+                raise KernelError(f"storing {len(value)} bytes where {size} are", errno.EINVAL)
             key = ctypes.c_uint64(cgroup)
             self.libbpf.call("bpf_map_update_elem", fd, ctypes.byref(key), value, 0)
 
@@ -304,8 +311,19 @@ class Kernel:
             os.rmdir(directory)
 
     def unload(self, name: str, version: str) -> None:
-        """Remove a version's pins, and the directories that are empty then."""
-        self._remove(self.layout.version(name, version))
+        """Remove a version's pins, and the directories that are empty then.
+
+        The version is renamed aside first: a run that is killed meanwhile leaves no
+        programs that another run would use over a map that is made anew.
+        """
+        directory = self.layout.version(name, version)
+        if not version.endswith(STAGING):
+            aside = self.layout.staging(name, version)
+            self._remove(aside)
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(directory, aside)
+            directory = aside
+        self._remove(directory)
         for directory in (self.layout.object(name), self.layout.root):
             if not _listed(directory):
                 with contextlib.suppress(FileNotFoundError):

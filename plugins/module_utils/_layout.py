@@ -24,7 +24,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._errors import InputEr
 
 ROOT = "cgnet"
 STAGING = "_new"
-"""Ends the name of a version that is being made; such a one is never taken for whole."""
+"""Ends the name of a version that is being made or removed; none such is ever attached."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -71,7 +71,7 @@ class Layout:
         return f"{self.object(name)}/{checked(version)}"
 
     def staging(self, name: str, version: str) -> str:
-        """The directory in which a version is made before it is renamed into place."""
+        """The directory in which a version is made, and taken apart, under another name."""
         return self.version(name, version) + STAGING
 
     def programs(self, name: str, version: str) -> str:

@@ -30,12 +30,17 @@ from ansible_collections.linux.cgnet.plugins.module_utils._model import (
 from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
     Action,
     Attach,
+    Detach,
     Hold,
     Load,
     Unload,
     Want,
 )
-from ansible_collections.linux.cgnet.plugins.module_utils._reconcile import Job, object_from
+from ansible_collections.linux.cgnet.plugins.module_utils._reconcile import (
+    Job,
+    not_handed_over,
+    object_from,
+)
 
 OBJECT = "policy"
 HOLDER = "policy_holder"
@@ -137,15 +142,18 @@ def prepare(params: Mapping[str, Any], kernel: Kernel) -> Job:
     controls: dict[str, dict[str, str]] = {}
     warnings: list[str] = []
     for item in declared:
-        if item.policy is None or bpf_object is None:
+        if item.policy is None:
             fixed.append(Want(item.cgroup, keep=frozenset({HOLDER})))
             continue
+        if bpf_object is None:
+            raise not_handed_over(OBJECT)
         path = item.cgroup.path
         controls[path] = verdicts(item.policy, bpf_object, facts)
         for control, verdict in controls[path].items():
             if verdict != _ENFORCED:
                 if params["on_unsupported"] == "fail":
-                    raise UnsupportedError(path, control, verdict)
+                    remedy = 'To apply what is possible all the same: "on_unsupported: warn"'
+                    raise UnsupportedError(path, control, verdict, remedy)
                 warnings.append(f"{path}: {control} is not enforced in full: {verdict}")
         programs = hooks(item.policy, bpf_object)
         fixed.append(
@@ -179,8 +187,11 @@ def prepare(params: Mapping[str, Any], kernel: Kernel) -> Job:
             old = shown(observed, want.cgroup.id, version, facts.netns_cookie)
             lost = [step.program.name for step in steps if isinstance(step, Attach)]
             new = _policy.show(policy) if policy else None
-            if old == new and lost:
-                old = {**(old or {}), "detached": lost}
+            if old == new:  # the same policy, with hooks that lack or are too many
+                detached = [step.program for step in steps if isinstance(step, Detach)]
+                spare = [program for program in detached if program not in lost]
+                then = {"detached": lost, "attached besides": spare}
+                old = {**(old or {}), **{what: names for what, names in then.items() if names}}
             if old is not None:
                 before[path] = old
             if new is not None:

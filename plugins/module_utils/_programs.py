@@ -20,17 +20,24 @@ from ansible_collections.linux.cgnet.plugins.module_utils._layout import same_la
 from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     BpfObject,
     Cgroup,
+    Held,
+    Loaded,
     Observed,
     Program,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._plan import Action, Want
-from ansible_collections.linux.cgnet.plugins.module_utils._reconcile import Job, object_from
+from ansible_collections.linux.cgnet.plugins.module_utils._reconcile import (
+    Job,
+    not_handed_over,
+    object_from,
+)
 
 
 def _cgroups(params: Mapping[str, Any], kernel: Kernel, needed: bool) -> list[Cgroup]:
+    look = kernel.hierarchy.require if needed else kernel.hierarchy.resolve
     found: list[Cgroup] = []
     for index, path in enumerate(params["cgroups"] or ()):
-        cgroup = _policies.find({"cgroup": path}, f"cgroups[{index}]", kernel.hierarchy, needed)
+        cgroup = look(path, f"cgroups[{index}]")
         if cgroup is None:
             continue
         if cgroup in found:
@@ -56,7 +63,13 @@ def _open(kernel: Kernel, observed: Observed, version: str, named: list[Cgroup])
 
 
 def _stored(observed: Observed, version: str, cgroup: int) -> bytes | None:
-    """The policy that the bundled object's older version holds for a cgroup, to be moved."""
+    """The policy that the bundled object's older version holds for a cgroup, to be moved.
+
+    None where the new version has one already: a run that was killed left the older one's.
+    """
+    current = observed.versions.get(version, Loaded(frozenset(), {})).cgroups.get(cgroup, Held())
+    if any(current.value or b""):
+        return None
     for name, loaded in observed.versions.items():
         value = loaded.cgroups[cgroup].value if cgroup in loaded.cgroups else None
         if name != version and value and any(value):
@@ -83,6 +96,8 @@ def prepare(params: Mapping[str, Any], kernel: Kernel) -> Job:
     """The job that a task's arguments describe."""
     name, present = params["name"], params["state"] == "present"
     bpf_object = object_from(params["_object"]) if present else None
+    if present and bpf_object is None:
+        raise not_handed_over(name)
     version = bpf_object.version if bpf_object else ""
     named = _cgroups(params, kernel, needed=present)
     if present and not named:
@@ -93,7 +108,8 @@ def prepare(params: Mapping[str, Any], kernel: Kernel) -> Job:
     for program in () if bundled else programs:
         lacks = _support.missing(program, facts)
         if lacks:
-            raise UnsupportedError(named[0].path, f"program {program.name}", lacks)
+            remedy = "Or leave that program out of the object"
+            raise UnsupportedError(named[0].path, f"program {program.name}", lacks, remedy)
 
     def wants(observed: Observed) -> list[Want]:
         if bpf_object is None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.linux.cgnet.plugins.module_utils import _apply, _plan
-from ansible_collections.linux.cgnet.plugins.module_utils._errors import CgnetError, ObjectError
+from ansible_collections.linux.cgnet.plugins.module_utils._errors import ObjectError, VerifyError
 from ansible_collections.linux.cgnet.plugins.module_utils._kernel import Kernel
 from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     BpfObject,
@@ -25,10 +25,6 @@ from ansible_collections.linux.cgnet.plugins.module_utils._model import (
 )
 
 Shown = dict[str, Any]
-
-
-class VerifyError(CgnetError):
-    """After applying, the kernel still isn't as declared."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +59,13 @@ def object_from(manifest: Mapping[str, Any] | None) -> BpfObject | None:
     programs = tuple(Program(name, section) for name, section in manifest["programs"])
     return BpfObject(
         manifest["name"], manifest["sha256"], manifest["version"], programs, manifest["storage"]
+    )
+
+
+def not_handed_over(name: str) -> ObjectError:
+    """The error of a task that needs the object's manifest and has none."""
+    return ObjectError(
+        name, "the controller has not handed it over", "Let the action plugin run the module"
     )
 
 

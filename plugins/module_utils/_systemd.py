@@ -36,8 +36,8 @@ def control_group(unit: str, at: str) -> str:
     InputError where the name is no unit that has a cgroup; HostError where
     systemd can't be asked.
     """
-    kind = unit.rpartition(".")[2]
-    if kind not in _KINDS or "/" in unit or "\0" in unit:
+    name, _dot, kind = unit.rpartition(".")
+    if not name or kind not in _KINDS or "/" in unit or "\0" in unit:
         raise InputError(
             at, unit, f"a unit's name ends in one of .{', .'.join(_KINDS)}", "As nginx.service"
         )

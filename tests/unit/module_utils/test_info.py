@@ -1,0 +1,134 @@
+# Copyright (c) 2026, the cgnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""cgnet_info tells what this kernel can do and what of ours is in it, and changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from ansible_collections.linux.cgnet.plugins.module_utils import _info, _libbpf, _policy
+from ansible_collections.linux.cgnet.plugins.module_utils._model import Cgroup, Facts
+
+from tests.unit.conftest import entry
+from tests.unit.fake_kernel import HOST, FakeCgroup, FakeKernel, FakeVersion
+
+Run = Callable[..., dict[str, Any]]
+
+
+def test_a_host_without_anything_of_ours(host: FakeKernel) -> None:
+    assert _info.gather({}) == {
+        "changed": False,
+        "kernel": {
+            "release": "6.1.0-fake",
+            "lsm": ["lockdown", "capability", "bpf"],
+            "lsm_cgroup": "supported",
+            "libbpf": _libbpf.library().call("libbpf_version_string").decode(),
+            "cgroup_mount": host.hierarchy.mount,
+            "pins": "/sys/fs/bpf/cgnet",
+        },
+        "objects": {},
+        "policies": {},
+    }
+
+
+@pytest.mark.parametrize(
+    ("facts", "lsm", "words"),
+    [
+        (replace(HOST, lsm=("capability",)), ["capability"], 'needs "bpf" in'),
+        (replace(HOST, lsm=None), [], "mount -t securityfs"),
+        (replace(HOST, lsm_cgroup=False), list(HOST.lsm or ()), "this host runs 6.1.0-fake"),
+    ],
+)
+def test_what_lacks_for_lsm_hooks_is_told_with_the_remedy(
+    host: FakeKernel, facts: Facts, lsm: list[str], words: str
+) -> None:
+    host._facts = facts
+    told = _info.gather({})["kernel"]
+    assert told["lsm"] == lsm
+    assert words in told["lsm_cgroup"]
+
+
+def test_policies_are_told_as_a_user_writes_them_with_their_version(
+    host: FakeKernel, a: Cgroup, b: Cgroup, run: Run, manifest: dict[str, Any]
+) -> None:
+    run(entry("a.slice", tos=["cs1"], priority=0x10010), entry("b.slice", ipv4="hidden"))
+    version = manifest["version"]
+    assert _info.gather({})["policies"] == {
+        "a.slice": {"version": version, "priority": "1:10", "tos": ["cs1"], "netns": "host"},
+        "b.slice": {"version": version, "ipv4": "hidden", "netns": "host"},
+    }
+
+
+def test_a_policy_that_went_is_not_told(
+    host: FakeKernel, a: Cgroup, b: Cgroup, run: Run, manifest: dict[str, Any]
+) -> None:
+    run(entry("a.slice", tos=[]), entry("b.slice", tos=[]))
+    run(entry("a.slice", state="absent"))
+    told = _info.gather({})
+    assert list(told["policies"]) == ["b.slice"]
+    assert list(told["objects"]["policy"][manifest["version"]]["cgroups"]) == ["b.slice"]
+
+
+def test_objects_are_told_by_version_and_cgroup(
+    host: FakeKernel, a: Cgroup, run: Run, manifest: dict[str, Any]
+) -> None:
+    run(entry("a.slice", tos=[]))
+    host.objects["policy"][manifest["version"]].cgroups[a.id].links["policy_bind4"] = False
+    assert _info.gather({})["objects"] == {
+        "policy": {
+            manifest["version"]: {
+                "programs": sorted(name for name, _section in manifest["programs"]),
+                "cgroups": {
+                    "a.slice": {
+                        "attached": sorted({*_policy.CONTROLS["tos"].hooks} - {"policy_bind4"}),
+                        "broken": ["policy_bind4"],
+                    }
+                },
+            }
+        }
+    }
+
+
+def test_objects_of_ones_own_and_two_versions_are_told(host: FakeKernel, a: Cgroup) -> None:
+    held = {a.id: FakeCgroup({"count": True})}
+    host.objects["mine"] = {"1": FakeVersion({"count"}), "2": FakeVersion({"count"}, 0, held)}
+    on_a = {"a.slice": {"attached": ["count"], "broken": []}}
+    assert _info.gather({})["objects"] == {
+        "mine": {
+            "1": {"programs": ["count"], "cgroups": {}},
+            "2": {"programs": ["count"], "cgroups": on_a},
+        }
+    }
+    assert _info.gather({})["policies"] == {}
+
+
+def test_what_a_dead_cgroup_left_is_told_by_its_id(
+    host: FakeKernel, a: Cgroup, run: Run, manifest: dict[str, Any]
+) -> None:
+    run(entry("a.slice", sockopts={"deny": []}))
+    host.kill(a)
+    told = _info.gather({})
+    assert list(told["objects"]["policy"][manifest["version"]]["cgroups"]) == [f"id {a.id} (gone)"]
+    assert told["policies"] == {}
+
+
+def test_nothing_is_changed_and_no_run_changes_what_is_read(
+    host: FakeKernel, a: Cgroup, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(entry("a.slice", tos=[]))
+    before, calls, seen = host.state(), list(host.calls), []
+    observe = host.observe
+
+    def look(name: str) -> Any:
+        seen.append(host.locked)
+        return observe(name)
+
+    monkeypatch.setattr(host, "observe", look)
+    _info.gather({})
+    assert (host.state(), host.calls) == (before, calls)
+    assert set(seen) == {"none"}
+    assert host.locked == "all"

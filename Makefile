@@ -7,9 +7,12 @@ MAKEFLAGS += --no-print-directory
 
 # The kernels that the kernel tests run on: images that tests/vm knows.
 KERNELS ?= debian12 debian13 debian13-backports
+# The guest of the demo: one of these too.
+SUITE ?= debian13
 # Handed to pytest by unit and kernel, for instance ARGS="-k tos -x".
 ARGS ?=
 
+comma := ,
 BUILD := $(CURDIR)/.build
 PYTHON := $(CURDIR)/.venv/bin/python
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cgnet
@@ -23,7 +26,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .PHONY: help
 help: ## this list
 	@sed -nE 's/^([a-z%-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do \
-	    printf '  %-18s %s\n' "$$name" "$$text"; done
+	    printf '  %-24s %s\n' "$$name" "$$text"; done
 
 .PHONY: setup
 setup: ## packages, .venv and the links of .build (the others do this by themselves)
@@ -48,8 +51,8 @@ mypy: setup ## Python: types, strict, in module_utils and plugin_utils
 yamllint: setup ## YAML
 	yamllint --strict .
 
-ansible-lint: setup ## playbooks, roles and the collection's own files, production profile
-	ansible-lint --offline
+ansible-lint: collection ## playbooks, roles and the collection's own files, production profile
+	$(INSTALLED) ansible-lint --offline
 
 changelog: setup ## changelog fragments
 	antsibull-changelog lint
@@ -62,9 +65,9 @@ sanity-newest: setup ## the same on the newest ansible-core, in a root of Debian
 	$(PYTHON) -m tools.newest sanity
 
 .PHONY: unit unit-newest
-unit: object ## unit tests; ARGS="-k tos -x" goes to pytest
+unit: object ## unit tests, the contract over the fake kernel; ARGS="-k tos -x" goes to pytest
 	@mkdir -p $(JUNIT)/unit
-	pytest tests/unit --junitxml=$(JUNIT)/unit/unit.xml $(ARGS)
+	pytest tests/unit tests/contract --junitxml=$(JUNIT)/unit/unit.xml $(ARGS)
 
 unit-newest: object ## the same on the newest ansible-core, in a root of Debian 13
 	$(PYTHON) -m tools.newest unit $(ARGS)
@@ -78,16 +81,28 @@ docs: collection ## ansible-doc renders every installed module; links lead somew
 
 ## Checks in guests
 
+# Runs pytest in a guest of its own: $(call in-guest,SUITE,OPTIONS OF tests.vm run,TESTS)
+define in-guest
+	@mkdir -p $(JUNIT)/$@
+	$(PYTHON) -m tests.vm run $(1) $(2) --fetch /cgnet/junit.xml:$(JUNIT)/$@/kernel.xml -- \
+	    python3 -m pytest $(3) --junitxml=/cgnet/junit.xml $(ARGS)
+endef
+
 .PHONY: kernel
 kernel: $(addprefix kernel-,$(KERNELS)) ## kernel tests in a guest for each of KERNELS
 
-kernel-%: object ## the same for one kernel
-	@mkdir -p $(JUNIT)/$@
-	$(PYTHON) -m tests.vm run $* --fetch /cgnet/junit.xml:$(JUNIT)/$@/kernel.xml -- \
-	    python3 -m pytest tests/kernel --junitxml=/cgnet/junit.xml $(ARGS)
+kernel-%: test-objects ## the same for one kernel, with the contract over the real kernel
+	$(call in-guest,$*,,tests/kernel tests/contract --kernel=real)
+
+.PHONY: kernel-without-bpf-lsm test-objects
+kernel-without-bpf-lsm: test-objects ## what is left, and told, where the BPF LSM is not active
+	$(call in-guest,debian13,--append lsm=lockdown$(comma)yama,tests/kernel/without_bpf_lsm.py)
+
+test-objects: object
+	$(DEV) $(PYTHON) -m tools.build_objects --tests
 
 .PHONY: molecule
-molecule: collection ## the demo play as a scenario with idempotence, in a systemd guest
+molecule: collection ## the plays of examples/ as scenarios with idempotence, in systemd guests
 	$(INSTALLED) molecule test --all
 
 ## All together
@@ -98,7 +113,7 @@ test: setup ## every check, with a summary
 
 .PHONY: demo shell
 demo: collection ## a play makes a guest's kernel enforce a policy, before and after
-	@$(INSTALLED) $(PYTHON) -m tools.demo
+	@$(INSTALLED) $(PYTHON) -m tools.demo $(SUITE)
 
 shell: setup ## a shell in the guest of the demo
 	@$(PYTHON) -m tests.vm shell demo

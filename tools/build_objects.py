@@ -3,11 +3,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Build bpf/*.bpf.c into plugins/objects/, each with its manifest beside it.
 
-    python3 -m tools.build_objects [--check]
+    python3 -m tools.build_objects [--check | --tests]
 
 Also writes plugins/module_utils/_abi.py, the mirror of the struct that
 policy.bpf.o stores, from that object's BTF; with --check it says instead
-whether the file is what the object gives, and changes nothing.
+whether the file is what the object gives, and changes nothing. With --tests it
+builds what the kernel tests load besides, into .build/test-objects/.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import argparse
 import json
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ from ansible_collections.linux.cgnet.plugins.plugin_utils._object import read_ma
 ROOT = Path(__file__).parents[1]
 OBJECTS = ROOT / "plugins/objects"
 CACHE = ROOT / ".build/objects"
+TEST_SOURCES = ROOT / "tests/kernel/data"
+TEST_OBJECTS = ROOT / ".build/test-objects"
 MIRROR = ROOT / "plugins/module_utils/_abi.py"
 
 HEAD = '''\
@@ -81,16 +85,35 @@ def render_mirror(layout: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def compiled(sources: Path) -> Iterator[tuple[str, Path, dict[str, Any]]]:
+    """Name, object and manifest of each source in a directory."""
+    for source in sorted(sources.glob("*.bpf.c")):
+        name = source.name[: -len(".bpf.c")]
+        built = compile_object(source, CACHE)
+        yield name, built, read_manifest(name, built.read_bytes())
+
+
+def install(name: str, built: Path, manifest: dict[str, Any], folder: Path) -> None:
+    """Put an object and its manifest into a directory."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(built, folder / f"{name}.bpf.o")
+    (folder / f"{name}.json").write_text(json.dumps(manifest, indent=1) + "\n")
+
+
 def main() -> int:
     """Build everything; 1 if --check finds the mirror out of date."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true")
-    check = parser.parse_args().check
-    OBJECTS.mkdir(exist_ok=True)
-    for source in sorted((ROOT / "bpf").glob("*.bpf.c")):
-        name = source.name[: -len(".bpf.c")]
-        built = compile_object(source, CACHE)
-        manifest = read_manifest(name, built.read_bytes())
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--check", action="store_true")
+    mode.add_argument("--tests", action="store_true")
+    options = parser.parse_args()
+    check = options.check
+    if options.tests:
+        shutil.rmtree(TEST_OBJECTS, ignore_errors=True)
+        for name, built, manifest in compiled(TEST_SOURCES):
+            install(name, built, manifest, TEST_OBJECTS)
+        return 0
+    for name, built, manifest in compiled(ROOT / "bpf"):
         if name == "policy":
             text = render_mirror(manifest["layout"])
             if check and MIRROR.read_text() != text:
@@ -99,8 +122,7 @@ def main() -> int:
             if not check and (not MIRROR.exists() or MIRROR.read_text() != text):
                 MIRROR.write_text(text)
         if not check:
-            shutil.copyfile(built, OBJECTS / f"{name}.bpf.o")
-            (OBJECTS / f"{name}.json").write_text(json.dumps(manifest, indent=1) + "\n")
+            install(name, built, manifest, OBJECTS)
     return 0
 
 

@@ -28,7 +28,7 @@ HOST = (
     "ruff", "yamllint", "changelog", "mypy", "docs", "unit", "ansible-lint",
     "sanity", "unit-newest", "sanity-newest",
 )  # fmt: skip
-GUEST = ("molecule",)
+GUEST = ("kernel-without-bpf-lsm", "molecule")
 # After so many seconds without news, a line tells what is being done.
 QUIET = 60
 

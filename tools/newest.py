@@ -57,7 +57,7 @@ def main() -> int:
     inside_tree = INSIDE / tree.relative_to(outside)
     commands = {
         "unit": f"CGNET_CLANG=clang PYTHONPATH={INSIDE} {python} -m pytest tests/unit"
-        f" --junitxml={INSIDE}/junit/unit.xml --override-ini=pythonpath=."
+        f" tests/contract --junitxml={INSIDE}/junit/unit.xml --override-ini=pythonpath=."
         " --override-ini=cache_dir=/tmp/pytest",
         "sanity": f"{python} -m tools.sanity --tree {inside_tree} --home {INSIDE}/home"
         f" --junit {INSIDE}/junit",

@@ -10,7 +10,7 @@ controller would send. After each test, nothing of ours may be left in the kerne
 from __future__ import annotations
 
 import contextlib
-import ctypes
+import functools
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -21,13 +21,16 @@ from typing import Any, TypeVar
 import pytest
 from ansible_collections.linux.cgnet.plugins.module_utils import (
     _info,
+    _libbpf,
     _policies,
     _programs,
     _reconcile,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._kernel import Kernel
+from ansible_collections.linux.cgnet.plugins.module_utils._model import Facts
 
 from tests.kernel import tasks
+from tests.kernel.seen import everything, ids
 
 T = TypeVar("T")
 
@@ -59,16 +62,21 @@ class Group:
         """Its id."""
         return os.stat(self.directory).st_ino
 
+    @property
+    def procs(self) -> str:
+        """The file that takes a task in."""
+        return f"{self.directory}/cgroup.procs"
+
     def run(self, work: Callable[[], T]) -> T:
         """What `work` returns in a new task of this cgroup."""
-        return tasks.inside(f"{self.directory}/cgroup.procs", work)
+        return tasks.inside(self.procs, work)
 
 
-def shipped(name: str = "policy") -> Shipped:
-    """A built object."""
-    folder = ROOT / "plugins/objects"
-    manifest = json.loads((folder / f"{name}.json").read_text())
-    return Shipped(manifest, str(folder / f"{name}.bpf.o"))
+def shipped(built: str = "policy", **altered: Any) -> Shipped:
+    """A built object, bundled or of tests/kernel/data; `altered` replaces of its manifest."""
+    folder = ROOT / ("plugins/objects" if built == "policy" else ".build/test-objects")
+    manifest = json.loads((folder / f"{built}.json").read_text())
+    return Shipped({**manifest, **altered}, str(folder / f"{built}.bpf.o"))
 
 
 def apply(
@@ -100,13 +108,21 @@ def info() -> dict[str, Any]:
     return _info.gather({})
 
 
-def ids(kind: str) -> set[int]:
-    """The ids of all programs, maps or links that the kernel has ("prog", "map", "link")."""
-    libbpf = ctypes.CDLL("libbpf.so.1")
-    found, number = set(), ctypes.c_uint32()
-    while getattr(libbpf, f"bpf_{kind}_get_next_id")(number, ctypes.byref(number)) == 0:
-        found.add(number.value)
-    return found
+def break_link(where: Group, name: str) -> None:
+    """Detach a program of the bundled object by force, as `bpftool link detach` does."""
+    kernel = Kernel.open()
+    (version,) = kernel.observe("policy").versions
+    fd = _libbpf.get(kernel.layout.link("policy", version, where.id, name))
+    kernel.libbpf.call("bpf_link_detach", fd)
+    os.close(fd)
+
+
+def clear() -> None:
+    """Remove everything of ours, and hold that it is gone."""
+    kernel = Kernel.open()
+    for name in kernel.names():
+        program(name, None, state="absent")
+    assert kernel.names() == []
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -114,10 +130,28 @@ def nothing_left() -> Iterator[None]:
     """What the tests of a file attached is gone after them, and so are its pins."""
     links = ids("link")
     yield
-    kernel = Kernel.open()
-    for name in kernel.names():
-        program(name, None, state="absent")
-    assert (kernel.names(), ids("link") - links) == ([], set())
+    clear()
+    assert ids("link") - links == set()
+
+
+@pytest.fixture
+def alone() -> Iterator[None]:
+    """For a test that looks at all that is in the kernel: there is nothing before it."""
+    assert everything() == {}
+    yield
+    clear()
+
+
+@functools.cache
+def _facts() -> Facts:
+    return Kernel.open().facts()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask for the host's facts once: to read the kernel's BTF is a third of a small run."""
+    facts = _facts()
+    monkeypatch.setattr(Kernel, "facts", lambda _kernel: facts)
 
 
 @contextlib.contextmanager

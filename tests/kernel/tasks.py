@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
+import mmap
 import os
 import pickle
 import socket
 import sys
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -22,6 +25,8 @@ IPPROTO_SCTP, IPPROTO_UDPLITE, IPPROTO_MPTCP = 132, 136, 262
 SOL_IPV6, IPV6_V6ONLY, IPV6_TCLASS = 41, 26, 67
 SO_MARK = 36
 NOBODY = 65534
+PATIENCE = 30.0
+"""Seconds after which a condition that is waited for is taken for one that never comes."""
 
 
 def inside(procs: str, work: Callable[[], T]) -> T:
@@ -59,6 +64,94 @@ def inside(procs: str, work: Callable[[], T]) -> T:
     if kind == "raised":
         raise value from RuntimeError(trace[0])
     return value
+
+
+def eventually(look: Callable[[], T], expected: T) -> T:
+    """What `look` returns once it is what is expected, or at the end of all patience."""
+    deadline = time.monotonic() + PATIENCE
+    while (found := look()) != expected and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return found
+
+
+def start(work: Callable[[], object]) -> int:
+    """The pid of a new task that does `work` and exits with 0, or with 1 if it raises."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            work()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+            raise
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
+    return pid
+
+
+def ended(pid: int) -> int:
+    """A task's end: its exit status, or the negative number of the signal."""
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+class Watch:
+    """What a task that looks again and again has seen; see watching()."""
+
+    def __init__(self, shared: mmap.mmap) -> None:
+        self._shared = shared
+        self.seen: list[Any] = []
+
+    def looks(self) -> int:
+        """How often the task has looked."""
+        return int.from_bytes(self._shared[:8], "little")
+
+    def look(self) -> None:
+        """Wait until the task has looked once more from beginning to end."""
+        enough = self.looks() + 2
+        assert eventually(lambda: self.looks() >= enough, True), "the task does not look"
+
+
+@contextlib.contextmanager
+def watching(procs: str, work: Callable[[], Any]) -> Iterator[Watch]:
+    """A task that does `work` over and over in the cgroup of `procs` while the block runs.
+
+    After it, `seen` has what the work returned, one entry for each change.
+    """
+    shared = mmap.mmap(-1, 9)  # how often it has looked, and whether it shall end
+    watch = Watch(shared)
+
+    def loop() -> list[Any]:
+        seen: list[Any] = []
+        while not shared[8]:
+            now = work()
+            if not seen or seen[-1] != now:
+                seen.append(now)
+            shared[:8] = (watch.looks() + 1).to_bytes(8, "little")
+        return seen
+
+    reader, writer = os.pipe()
+    with open(reader, "rb") as pipe:
+
+        def task() -> None:
+            os.close(reader)
+            found = inside(procs, loop)
+            with open(writer, "wb") as out:
+                pickle.dump(found, out)
+
+        pid = start(task)
+        os.close(writer)
+        try:
+            watch.look()
+            yield watch
+            watch.look()
+        finally:
+            shared[8] = 1
+            data = pipe.read()
+            status = ended(pid)
+        assert status == 0
+        watch.seen = pickle.loads(data)
 
 
 def outcome(call: Callable[..., Any], *args: Any) -> Any:

@@ -17,7 +17,7 @@ import socket
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ansible_collections.linux.cgnet.plugins.module_utils import _libbpf
+from ansible_collections.linux.cgnet.plugins.module_utils import _libbpf, _loader
 from ansible_collections.linux.cgnet.plugins.module_utils._cgroup import Hierarchy, bpffs
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import HostError, KernelError
 from ansible_collections.linux.cgnet.plugins.module_utils._layout import STAGING, Layout
@@ -35,15 +35,6 @@ LOCK = "/run/cgnet.lock"
 _LSM = "/sys/kernel/security/lsm"
 _BTF = "/sys/kernel/btf/vmlinux"
 _SO_NETNS_COOKIE = 71  # since 5.14 (e8b9eab99232)
-_LOG_SIZE = 1 << 20
-
-
-@contextlib.contextmanager
-def _closing(fd: int) -> Iterator[int]:
-    try:
-        yield fd
-    finally:
-        os.close(fd)
 
 
 def _listed(path: str) -> list[str]:
@@ -101,7 +92,7 @@ class Kernel:
         keep the first run from changing what it reads.
         """
         fd = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with _closing(fd):
+        with _libbpf.closing(fd):
             fcntl.flock(fd, operation)
             yield
 
@@ -124,7 +115,7 @@ class Kernel:
     def _loaded(self, name: str, version: str) -> Loaded:
         programs = {}
         for program in _listed(self.layout.programs(name, version)):
-            with _closing(_libbpf.get(self.layout.program(name, version, program))) as fd:
+            with _libbpf.closing(_libbpf.get(self.layout.program(name, version, program))) as fd:
                 programs[program] = _libbpf.info(fd, _libbpf.ProgInfo()).id
         values = self._values(name, version)
         linked = [int(entry) for entry in _listed(self.layout.links(name, version))]
@@ -144,7 +135,8 @@ class Kernel:
         """Each pinned link of a cgroup, and whether it is alive and runs the pinned program."""
         states = {}
         for program in _listed(self.layout.links(name, version, cgroup)):
-            with _closing(_libbpf.get(self.layout.link(name, version, cgroup, program))) as fd:
+            path = self.layout.link(name, version, cgroup, program)
+            with _libbpf.closing(_libbpf.get(path)) as fd:
                 link = _libbpf.info(fd, _libbpf.LinkInfo())
             states[program] = (
                 link.type == _libbpf.LINK_TYPE_CGROUP
@@ -170,7 +162,7 @@ class Kernel:
             return {}
         found: dict[int, bytes] = {}
         fd, size = storage
-        with _closing(fd):
+        with _libbpf.closing(fd):
             key, value = ctypes.c_uint64(), ctypes.create_string_buffer(size)
             last: Any = None
             while True:
@@ -199,75 +191,23 @@ class Kernel:
         self._remove(aside)
         exists = os.path.isdir(final)
         base = final if exists else aside
-        with self._opened(data, wanted, f"{final}/map" if exists else "") as handle:
+        with _loader.loaded(data, wanted, f"{final}/map" if exists else "") as handle:
             for part in ("prog", "map", "link"):
                 os.makedirs(f"{base}/{part}", mode=0o700, exist_ok=True)
-            for map_name, fd in self._maps(handle):
+            for map_name, fd in _loader.maps(handle):
                 if not os.path.exists(f"{base}/map/{map_name}"):
                     self._pin(fd, f"{base}/map/{map_name}")
-            for program, pointer in self._each(handle, "program"):
-                if program in wanted:
-                    fd = self.libbpf.call("bpf_program__fd", pointer)
-                    self._pin(fd, f"{base}/prog/{program}")
+            for program, fd in _loader.programs(handle, wanted):
+                self._pin(fd, f"{base}/prog/{program}")
         if not exists:
             os.rename(aside, final)
-
-    @contextlib.contextmanager
-    def _opened(self, data: bytes, wanted: Iterable[str], maps: str) -> Iterator[int]:
-        """An object with the wanted programs loaded, over the maps pinned in a directory."""
-        log = ctypes.create_string_buffer(_LOG_SIZE)
-        options = _libbpf.OpenOpts(
-            sz=ctypes.sizeof(_libbpf.OpenOpts),
-            object_name=b"cgnet",
-            kernel_log_buf=ctypes.cast(log, ctypes.c_void_p),
-            kernel_log_size=_LOG_SIZE,
-        )
-        handle = self.libbpf.call("bpf_object__open_mem", data, len(data), ctypes.byref(options))
-        try:
-            programs = dict(self._each(handle, "program"))
-            if not programs.keys() >= set(wanted):
-                lost = ", ".join(sorted(set(wanted) - programs.keys()))
-                raise KernelError(
-                    f"loading {lost}", errno.EINVAL, "The object has none of the name"
-                )
-            for program, pointer in programs.items():
-                self.libbpf.call("bpf_program__set_autoload", pointer, program in wanted)
-            for map_name, pointer in self._each(handle, "map"):
-                if maps and os.path.exists(f"{maps}/{map_name}"):
-                    with _closing(_libbpf.get(f"{maps}/{map_name}")) as fd:
-                        self.libbpf.call("bpf_map__reuse_fd", pointer, fd)
-            try:
-                self.libbpf.call("bpf_object__load", handle)
-            except KernelError as error:
-                raise KernelError(
-                    f"loading {', '.join(sorted(wanted))}",
-                    error.errno,
-                    "This kernel does not take the object (docs/controls.md says what each needs)",
-                    log.value.decode(errors="replace"),
-                ) from error
-            yield handle
-        finally:
-            self.libbpf.call("bpf_object__close", handle)
-
-    def _each(self, handle: int, kind: str) -> Iterator[tuple[str, int]]:
-        """The programs or maps of an open object: name and pointer."""
-        pointer = self.libbpf.call(f"bpf_object__next_{kind}", handle, None)
-        while pointer:
-            yield self.libbpf.call(f"bpf_{kind}__name", pointer).decode(), pointer
-            pointer = self.libbpf.call(f"bpf_object__next_{kind}", handle, pointer)
-
-    def _maps(self, handle: int) -> Iterator[tuple[str, int]]:
-        """The maps that can be pinned; libbpf's own (.rodata, .bss) live with the programs."""
-        for name, pointer in self._each(handle, "map"):
-            if "." not in name:
-                yield name, self.libbpf.call("bpf_map__fd", pointer)
 
     def _pin(self, fd: int, path: str) -> None:
         self.libbpf.call("bpf_obj_pin", fd, os.fsencode(path))
 
     def _link(self, name: str, version: str, cgroup: Cgroup, program: Program) -> int:
         """A new link of a pinned program to a cgroup; it goes when its descriptor does."""
-        with _closing(_libbpf.get(self.layout.program(name, version, program.name))) as fd:
+        with _libbpf.closing(_libbpf.get(self.layout.program(name, version, program.name))) as fd:
             kind = _libbpf.attach_type(program.section)
             try:
                 return int(self.libbpf.call("bpf_link_create", fd, cgroup.fd, kind, None))
@@ -288,7 +228,7 @@ class Kernel:
         if storage is None:
             raise KernelError(f"{self.layout.maps(name, version)} has no storage", errno.ENOENT)
         fd, size = storage
-        with _closing(fd):
+        with _libbpf.closing(fd):
             if len(value) != size:  # the kernel would read as much as the map's values have
                 raise KernelError(f"storing {len(value)} bytes where {size} are", errno.EINVAL)
             key = ctypes.c_uint64(cgroup)
@@ -296,14 +236,14 @@ class Kernel:
 
     def attach(self, name: str, version: str, cgroup: Cgroup, program: Program) -> None:
         """Attach a pinned program to a cgroup, for as long as the link's pin stands."""
-        with _closing(self._link(name, version, cgroup, program)) as fd:
+        with _libbpf.closing(self._link(name, version, cgroup, program)) as fd:
             os.makedirs(self.layout.links(name, version, cgroup.id), mode=0o700, exist_ok=True)
             self._pin(fd, self.layout.link(name, version, cgroup.id, program.name))
 
     def detach(self, name: str, version: str, cgroup: int, program: str) -> None:
         """Detach a pinned link at once (its pin's end alone would do so later) and unpin it."""
         path = self.layout.link(name, version, cgroup, program)
-        with _closing(_libbpf.get(path)) as fd:
+        with _libbpf.closing(_libbpf.get(path)) as fd:
             self.libbpf.call("bpf_link_detach", fd)
         os.unlink(path)
         directory = self.layout.links(name, version, cgroup)

@@ -9,9 +9,11 @@ when it is first needed. Every call that fails raises KernelError with its name.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import os
+from collections.abc import Iterator
 from ctypes import POINTER, c_char_p, c_int, c_size_t, c_uint32, c_uint64, c_void_p
 from typing import Any
 
@@ -146,6 +148,15 @@ def library() -> Library:
             f"libbpf.so.1 can't be loaded on this host ({error})",
             "Install the distribution's package (Debian: apt install libbpf1)",
         ) from error
+
+
+@contextlib.contextmanager
+def closing(fd: int) -> Iterator[int]:
+    """A descriptor that is closed in the end."""
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def info(fd: int, into: ctypes.Structure) -> Any:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,11 +93,19 @@ def compiled(sources: Path) -> Iterator[tuple[str, Path, dict[str, Any]]]:
         yield name, built, read_manifest(name, built.read_bytes())
 
 
-def install(name: str, built: Path, manifest: dict[str, Any], folder: Path) -> None:
-    """Put an object and its manifest into a directory."""
+def install(name: str, built: Path, manifest: dict[str, Any], folder: Path) -> set[Path]:
+    """Put an object and its manifest into a directory, whole for who reads meanwhile."""
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(built, folder / f"{name}.bpf.o")
-    (folder / f"{name}.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    contents = {
+        folder / f"{name}.bpf.o": built.read_bytes(),
+        folder / f"{name}.json": (json.dumps(manifest, indent=1) + "\n").encode(),
+    }
+    for path, content in contents.items():
+        if not path.exists() or path.read_bytes() != content:
+            fresh = CACHE / f"{path.name}.{os.getpid()}"  # beside, not among them
+            fresh.write_bytes(content)
+            fresh.rename(path)
+    return set(contents)
 
 
 def main() -> int:
@@ -109,9 +117,9 @@ def main() -> int:
     options = parser.parse_args()
     check = options.check
     if options.tests:
-        shutil.rmtree(TEST_OBJECTS, ignore_errors=True)
-        for name, built, manifest in compiled(TEST_SOURCES):
-            install(name, built, manifest, TEST_OBJECTS)
+        found = [install(*each, TEST_OBJECTS) for each in compiled(TEST_SOURCES)]
+        for stale in set(TEST_OBJECTS.iterdir()).difference(*found):
+            stale.unlink()
         return 0
     for name, built, manifest in compiled(ROOT / "bpf"):
         if name == "policy":

@@ -103,7 +103,7 @@ test-objects: object
 
 .PHONY: molecule
 molecule: collection ## the plays of examples/ as scenarios with idempotence, in systemd guests
-	$(INSTALLED) molecule test --all
+	@trap '$(INSTALLED) molecule destroy --all' INT TERM; $(INSTALLED) molecule test --all
 
 ## All together
 

@@ -5,7 +5,3 @@ from __future__ import annotations
 
 class VmError(Exception):
     """A guest or an image can't be had; the text says what is missing and the remedy."""
-
-
-class BootError(VmError):
-    """A guest's kernel gave up before the guest was up; the text has its last words."""

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tests.vm import _qemu
 from tests.vm._disk import disk_image
-from tests.vm._errors import BootError, VmError
+from tests.vm._errors import VmError
 from tests.vm._recipes import locked
 from tests.vm._run import REPO
 
@@ -114,10 +114,6 @@ def up(guest: Guest, suite: str, append: str, memory: int, timeout: float) -> No
     """
     image = disk_image(suite)
     _HOME.mkdir(exist_ok=True)
-    _qemu.booted(lambda: _up(guest, image, append, memory, timeout))
-
-
-def _up(guest: Guest, image: Path, append: str, memory: int, timeout: float) -> None:
     with locked(_HOME / ".lock"):
         handle = guest.open_pid()
         if handle is not None:
@@ -209,9 +205,9 @@ def _wait_until_up(guest: Guest, handle: int, timeout: float) -> None:
         _qemu.say(f"  {time.monotonic() - started:3.0f} s: {_last_words(guest)}")
         # Refused at once while sshd is not there: let a second pass, or less if qemu ends.
         if select.select([handle], [], [], 1)[0]:
-            raise BootError(f"{guest.name} ended while it booted; {_last_words(guest)}")
+            raise VmError(f"{guest.name} ended while it booted; {_last_words(guest)}")
         if "Kernel panic" in _console(guest):
-            raise BootError(f"{guest.name}: {_console(guest)[-6000:]}")
+            raise VmError(f"{guest.name}: {_console(guest)[-6000:]}")
     if state == "degraded":
         failed = guest.ssh("systemctl", "list-units", "--failed", "--plain", "--no-legend")
         listing = subprocess.run(failed, check=True, capture_output=True, text=True).stdout

@@ -6,13 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
-from tests.vm._errors import BootError, VmError
-
-T = TypeVar("T")
+from tests.vm._errors import VmError
 
 # A kernel parameter: a panic reboots at once, which ends a qemu that runs with -no-reboot.
 ENDS_ON_PANIC = "panic=-1"
@@ -25,18 +21,6 @@ _ACCELERATORS = {
     "kvm": ["-accel", "kvm", "-cpu", "host"],
     "tcg": ["-accel", "tcg,thread=single", "-cpu", "max"],
 }
-
-
-def booted(boot: Callable[[], T]) -> T:
-    """What `boot` returns; tried once more after a BootError.
-
-    Nothing of ours has run in a guest by then: now and then a kernel panics under emulation.
-    """
-    try:
-        return boot()
-    except BootError as error:
-        say(f"{error}\nonce more:")
-        return boot()
 
 
 def say(text: str) -> None:

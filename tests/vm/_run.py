@@ -16,7 +16,7 @@ from typing import IO
 
 from tests.vm import _qemu
 from tests.vm._cpio import CpioWriter
-from tests.vm._errors import BootError, VmError
+from tests.vm._errors import VmError
 from tests.vm._initramfs import initramfs_image
 
 REPO = Path(__file__).resolve().parents[2]
@@ -49,7 +49,7 @@ def run(job: Job) -> int:
             shutil.copyfileobj(archive, initrd)
         _write_overlay(job, initrd)
         initrd.flush()
-        return _qemu.booted(lambda: _Guest(job, base / "vmlinuz", initrd).run())
+        return _Guest(job, base / "vmlinuz", initrd).run()
 
 
 def _write_overlay(job: Job, stream: IO[bytes]) -> None:
@@ -98,7 +98,6 @@ class _Guest:
         self._report = b""  # what the guest's init said that is not understood yet
         self._console = b""  # a line that has not ended yet
         self._panic = ""  # the line that says why the kernel gave up
-        self._ready = False
         self._exit_code: int | None = None
         self._missing: list[str] = []
 
@@ -120,7 +119,7 @@ class _Guest:
             for reader, _writer in pipes:
                 os.close(reader)
         if self._exit_code is None:
-            raise (VmError if self._ready else BootError)(
+            raise VmError(
                 "the guest ended before the command did; "
                 + (f"its console says: {self._panic}" if self._panic else "its console is empty")
             )
@@ -182,7 +181,6 @@ class _Guest:
                 self._job.fetch[PurePosixPath(path)].write_bytes(rest[: int(size)])
                 rest = rest[int(size) :]
             elif word == "ready":
-                self._ready = True
                 _qemu.say(f"Linux {argument} after {time.monotonic() - self._started:.1f} s")
             elif word == "missing":
                 self._missing.append(argument)

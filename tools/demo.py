@@ -127,8 +127,8 @@ def play(playbook: Path, *options: str) -> str:
 def changed(printed: str) -> int:
     """How many tasks the recap of a play says have changed something."""
     found = re.search(r"changed=(\d+)", printed)
-    require(found is not None, "ansible-playbook printed no recap")
-    assert found is not None
+    if found is None:
+        raise DemoError("ansible-playbook printed no recap")
     return int(found[1])
 
 

@@ -42,7 +42,10 @@ options:
 attributes:
   diff_mode:
     support: full
-    details: Before and after are the policies and programs in the terms of the options, as YAML.
+    details:
+      - Before and after are the policies and programs in the terms of the options, as YAML.
+      - Where a policy stays and only its hooks were other than it needs, before names them as C(detached) and
+        C(attached besides).
   action:
     description: Indicates this has a corresponding action plugin so some parts of the options can be executed on the controller.
     support: full

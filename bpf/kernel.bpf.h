@@ -16,10 +16,26 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 
-/* The address families are in no header that user space shares with us. */
+/* Families, types and levels are in no header that user space shares with us. */
 enum family {
+	AF_UNIX = 1,
 	AF_INET = 2,
 	AF_INET6 = 10,
+	AF_KEY = 15,
+	AF_NETLINK = 16,
+	AF_PACKET = 17,
+	AF_CAN = 29,
+	AF_XDP = 44,
+};
+
+enum type {
+	SOCK_RAW = 3,
+	SOCK_PACKET = 10,
+};
+
+enum level {
+	SOL_PACKET = 263,
+	SOL_XDP = 283,
 };
 
 /* What the kernel takes from a cgroup or lsm_cgroup program. */
@@ -51,6 +67,7 @@ typedef struct {
 } possible_net_t;
 
 struct sock_common {
+	__u16 skc_family;
 	possible_net_t skc_net;
 };
 
@@ -60,7 +77,12 @@ struct sock {
 };
 
 struct socket {
+	__s16 type;
 	struct sock *sk;
+};
+
+struct sockaddr {
+	char sa_data[14];
 };
 
 #pragma clang attribute pop

@@ -5,7 +5,7 @@
 
     python3 -m tools.generate_hooks [--check]
 
-The controls name their programs, and the built object names each one's hook.
+The controls name their programs, and the built objects name each one's hook.
 """
 
 from __future__ import annotations
@@ -15,22 +15,28 @@ import json
 import sys
 from pathlib import Path
 
+from ansible_collections.linux.cgnet.plugins.module_utils import _policies, _raw_xmit
 from ansible_collections.linux.cgnet.plugins.module_utils._policy import CONTROLS
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "docs/controls.md"
-MANIFEST = ROOT / "plugins/objects/policy.json"
+OBJECTS = ROOT / "plugins/objects"
 BEGIN = "<!-- hooks: written by tools/generate_hooks.py -->\n"
 END = "<!-- end of hooks -->\n"
 
 
+def sections(name: str) -> dict[str, str]:
+    """A built object's programs, and the section of each."""
+    return dict(json.loads((OBJECTS / f"{name}.json").read_text())["programs"])
+
+
 def render() -> str:
     """The document with its table made anew."""
-    sections = dict(json.loads(MANIFEST.read_text())["programs"])
+    policy = sections(_policies.OBJECT)
+    hooks = {name: [policy[hook] for hook in control.hooks] for name, control in CONTROLS.items()}
+    hooks[_raw_xmit.OBJECT] = list(sections(_raw_xmit.OBJECT).values())
     rows = ["| control | hooks |\n", "|---|---|\n"]
-    for name, control in CONTROLS.items():
-        hooks = ", ".join(f"`{sections[hook]}`" for hook in control.hooks)
-        rows.append(f"| `{name}` | {hooks} |\n")
+    rows += [f"| `{name}` | {', '.join(f'`{each}`' for each in hooks[name])} |\n" for name in hooks]
     before, _begin, rest = DOCUMENT.read_text().partition(BEGIN)
     _old, _end, after = rest.partition(END)
     return "".join([before, BEGIN, *rows, END, after])

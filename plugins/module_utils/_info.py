@@ -8,7 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.linux.cgnet.plugins.module_utils import _libbpf, _policies, _support
+from ansible_collections.linux.cgnet.plugins.module_utils import (
+    _libbpf,
+    _policies,
+    _raw_xmit,
+    _support,
+)
 from ansible_collections.linux.cgnet.plugins.module_utils._kernel import Kernel
 from ansible_collections.linux.cgnet.plugins.module_utils._model import Program
 
@@ -21,7 +26,7 @@ def gather(_params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _gather(kernel: Kernel) -> dict[str, Any]:
-    facts = kernel.facts()
+    facts, slots = kernel.facts(), kernel.slots()
     lacks = _support.missing(Program("any", "lsm_cgroup/socket_post_create"), facts)
     objects: dict[str, Any] = {}
     for name in kernel.names():
@@ -46,16 +51,29 @@ def _gather(kernel: Kernel) -> dict[str, Any]:
         shown = _policies.shown(observed, cgroup, "", facts.netns_cookie)
         if shown is not None:
             policies[path] = shown
+    observed = kernel.observe(_raw_xmit.OBJECT)
+    raw_xmit = {}
+    for path in observed.alive.values():
+        group = kernel.hierarchy.resolve(path, "raw_xmit")
+        verdict = _raw_xmit.verdict(observed, group, kernel) if group else ""
+        if verdict:
+            raw_xmit[path] = verdict
     return {
         "changed": False,
         "kernel": {
             "release": facts.release,
             "lsm": list(facts.lsm or ()),
             "lsm_cgroup": lacks or "supported",
+            "lsm_cgroup_slots": {
+                "total": slots.total,
+                "used": len(slots.hooks),
+                "hooks": list(slots.hooks),
+            },
             "libbpf": _libbpf.library().call("libbpf_version_string").decode(),
             "cgroup_mount": kernel.hierarchy.mount,
             "pins": kernel.layout.root,
         },
         "objects": objects,
         "policies": policies,
+        "raw_xmit": raw_xmit,
     }

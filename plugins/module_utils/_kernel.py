@@ -17,7 +17,12 @@ import socket
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ansible_collections.linux.cgnet.plugins.module_utils import _libbpf, _loader
+from ansible_collections.linux.cgnet.plugins.module_utils import (
+    _libbpf,
+    _loader,
+    _slots,
+    _sockets,
+)
 from ansible_collections.linux.cgnet.plugins.module_utils._cgroup import Hierarchy, bpffs
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import HostError, KernelError
 from ansible_collections.linux.cgnet.plugins.module_utils._layout import STAGING, Layout
@@ -29,6 +34,8 @@ from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     Loaded,
     Observed,
     Program,
+    Ring,
+    Slots,
 )
 
 LOCK = "/run/cgnet.lock"
@@ -73,6 +80,14 @@ class Kernel:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             cookie = probe.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8)
         return Facts(os.uname().release, lsm, known, int.from_bytes(cookie, "little"))
+
+    def slots(self) -> Slots:
+        """The LSM hooks that are taken, by whomever."""
+        return _slots.slots(self.hierarchy.mount)
+
+    def rings(self, cgroup: Cgroup) -> tuple[Ring, ...]:
+        """The sockets of a cgroup's tasks that receive where no hook sees it."""
+        return _sockets.rings(cgroup)
 
     def lock(self) -> contextlib.AbstractContextManager[None]:
         """One run at a time on a host; the lock of a process that died is free.

@@ -14,7 +14,7 @@ import ctypes
 import functools
 import os
 from collections.abc import Iterator
-from ctypes import POINTER, c_char_p, c_int, c_size_t, c_uint32, c_uint64, c_void_p
+from ctypes import POINTER, c_char_p, c_int, c_int32, c_size_t, c_uint32, c_uint64, c_void_p
 from typing import Any
 
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import HostError, KernelError
@@ -39,9 +39,16 @@ class LinkInfo(ctypes.Structure):
 
 
 class ProgInfo(ctypes.Structure):
-    """The beginning of struct bpf_prog_info (linux/bpf.h)."""
+    """The parts of struct bpf_prog_info that we read (linux/bpf.h)."""
 
-    _fields_ = (("type", c_uint32), ("id", c_uint32))
+    _fields_ = (
+        ("type", c_uint32),
+        ("id", c_uint32),
+        ("_between", c_uint32 * 53),
+        ("attach_btf_obj_id", c_uint32),
+        ("attach_btf_id", c_uint32),
+        ("_tail", c_uint32),
+    )
 
 
 class MapInfo(ctypes.Structure):
@@ -70,6 +77,37 @@ class OpenOpts(ctypes.Structure):
         ("kernel_log_size", c_size_t),
         ("kernel_log_level", c_uint32),
     )
+
+
+class QueryOpts(ctypes.Structure):
+    """struct bpf_prog_query_opts as of libbpf 1.0; later ones only append to it."""
+
+    _fields_ = (
+        ("sz", c_size_t),
+        ("query_flags", c_uint32),
+        ("attach_flags", c_uint32),
+        ("prog_ids", POINTER(c_uint32)),
+        ("prog_cnt", c_uint32),
+        ("prog_attach_flags", POINTER(c_uint32)),
+    )
+
+
+class BtfMember(ctypes.Structure):
+    """The beginning of struct btf_enum and of struct btf_member (linux/btf.h)."""
+
+    _fields_ = (("name_off", c_uint32), ("value", c_int32))
+
+
+class BtfType(ctypes.Structure):
+    """struct btf_type (linux/btf.h)."""
+
+    _fields_ = (("name_off", c_uint32), ("info", c_uint32), ("size", c_uint32))
+
+    def members(self, size: int) -> list[BtfMember]:
+        """The members of an enum or a struct, which stand behind it, each of so many bytes."""
+        behind = ctypes.addressof(self) + ctypes.sizeof(self)
+        count = self.info & 0xFFFF
+        return [BtfMember.from_address(behind + size * index) for index in range(count)]
 
 
 def _negative(call: str, result: int, _args: Any) -> int:
@@ -109,11 +147,18 @@ _TABLE: dict[str, tuple[Any, tuple[Any, ...], Any]] = {
     "bpf_obj_pin": (c_int, (c_int, c_char_p), _negative),
     "bpf_obj_get": (c_int, (c_char_p,), _negative),
     "bpf_obj_get_info_by_fd": (c_int, (c_int, c_void_p, POINTER(c_uint32)), _negative),
+    "bpf_prog_get_fd_by_id": (c_int, (c_uint32,), _negative),
+    "bpf_prog_query_opts": (c_int, (c_int, c_int, POINTER(QueryOpts)), _negative),
     "bpf_link_create": (c_int, (c_int, c_int, c_int, c_void_p), _negative),
     "bpf_link_detach": (c_int, (c_int,), _negative),
     "bpf_map_lookup_elem": (c_int, (c_int, c_void_p, c_void_p), _negative),
     "bpf_map_update_elem": (c_int, (c_int, c_void_p, c_void_p, c_uint64), _negative),
     "bpf_map_get_next_key": (c_int, (c_int, c_void_p, c_void_p), _negative),
+    "btf__load_vmlinux_btf": (c_void_p, (), _null),
+    "btf__free": (None, (c_void_p,), _plain),
+    "btf__find_by_name_kind": (c_int, (c_void_p, c_char_p, c_uint32), _negative),
+    "btf__type_by_id": (POINTER(BtfType), (c_void_p, c_uint32), _null),
+    "btf__name_by_offset": (c_char_p, (c_void_p, c_uint32), _null),
 }
 
 

@@ -66,6 +66,25 @@ class Facts:
 
 
 @dataclass(frozen=True)
+class Slots:
+    """The LSM hooks that lsm_cgroup programs of whomever are on, and how many there can be."""
+
+    total: int
+    hooks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Ring:
+    """A socket that receives into a process's memory, or may: which process, and how one knows."""
+
+    process: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"process {self.process} may read what it receives from memory ({self.reason})"
+
+
+@dataclass(frozen=True)
 class Program:
     """One program of an object: its name and its section, such as cgroup/bind4."""
 

@@ -13,6 +13,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils import (
     _info,
     _policies,
     _programs,
+    _raw_xmit,
     _reconcile,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import CgnetError
@@ -44,6 +45,11 @@ def policy(spec: dict[str, Any]) -> None:
 def program(spec: dict[str, Any]) -> None:
     """Run cgnet_program."""
     _reconciling(spec, _programs.prepare)
+
+
+def raw_xmit(spec: dict[str, Any]) -> None:
+    """Run cgnet_raw_xmit."""
+    _reconciling(spec, _raw_xmit.prepare)
 
 
 def info(spec: dict[str, Any]) -> None:

@@ -44,7 +44,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._reconcile import (
 
 OBJECT = "policy"
 HOLDER = "policy_holder"
-_ENFORCED = "enforced"
+ENFORCED = "enforced"
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,18 @@ class Declared:
 
     cgroup: Cgroup
     policy: Policy | None
+
+
+def of_unit(unit: str, at: str, hierarchy: Hierarchy, needed: bool) -> Cgroup | None:
+    """The cgroup of a systemd unit.
+
+    None where it does not run and is not needed; InputError where it is.
+    """
+    path = _systemd.control_group(unit, at)
+    found = hierarchy.resolve(path, at) if path else None
+    if found is None and needed:
+        raise InputError(at, unit, "it does not run, so it has no cgroup", "Start it")
+    return found
 
 
 def find(entry: Mapping[str, Any], at: str, hierarchy: Hierarchy, needed: bool) -> Cgroup | None:
@@ -66,11 +78,7 @@ def find(entry: Mapping[str, Any], at: str, hierarchy: Hierarchy, needed: bool) 
     if unit is None:
         look = hierarchy.require if needed else hierarchy.resolve
         return look(entry["cgroup"], f"{at}.cgroup")
-    path = _systemd.control_group(unit, f"{at}.unit")
-    found = hierarchy.resolve(path, f"{at}.unit") if path else None
-    if found is None and needed:
-        raise InputError(f"{at}.unit", unit, "it does not run, so it has no cgroup", "Start it")
-    return found
+    return of_unit(unit, f"{at}.unit", hierarchy, needed)
 
 
 def _declared(entries: list[dict[str, Any]], hierarchy: Hierarchy) -> list[Declared]:
@@ -111,7 +119,7 @@ def verdicts(policy: Policy, bpf_object: BpfObject, facts: Facts) -> dict[str, s
     found = {}
     for name in _policy.controls(policy):
         lacks = [_support.missing(programs[hook], facts) for hook in _policy.CONTROLS[name].hooks]
-        found[name] = "; ".join(dict.fromkeys(filter(None, lacks))) or _ENFORCED
+        found[name] = "; ".join(dict.fromkeys(filter(None, lacks))) or ENFORCED
     return found
 
 
@@ -150,7 +158,7 @@ def prepare(params: Mapping[str, Any], kernel: Kernel) -> Job:
         path = item.cgroup.path
         controls[path] = verdicts(item.policy, bpf_object, facts)
         for control, verdict in controls[path].items():
-            if verdict != _ENFORCED:
+            if verdict != ENFORCED:
                 if params["on_unsupported"] == "fail":
                     remedy = 'To apply what is possible all the same: "on_unsupported: warn"'
                     raise UnsupportedError(path, control, verdict, remedy)

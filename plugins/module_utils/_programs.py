@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible_collections.linux.cgnet.plugins.module_utils import _policies, _support
@@ -20,6 +20,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._layout import same_la
 from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     BpfObject,
     Cgroup,
+    Facts,
     Held,
     Loaded,
     Observed,
@@ -33,22 +34,30 @@ from ansible_collections.linux.cgnet.plugins.module_utils._reconcile import (
 )
 
 
-def _cgroups(params: Mapping[str, Any], kernel: Kernel, needed: bool) -> list[Cgroup]:
-    look = kernel.hierarchy.require if needed else kernel.hierarchy.resolve
-    found: list[Cgroup] = []
-    for index, path in enumerate(params["cgroups"] or ()):
-        cgroup = look(path, f"cgroups[{index}]")
-        if cgroup is None:
-            continue
-        if cgroup in found:
-            raise InputError(f"cgroups[{index}]", path, "it is named twice", "Name it once")
-        found.append(cgroup)
-    return found
+def named(
+    params: Mapping[str, Any], looks: Mapping[str, Callable[[str, str], Cgroup | None]]
+) -> list[Cgroup]:
+    """The cgroups that a task's fields name, those that do not exist left out.
+
+    `looks` is field → what finds a cgroup by a value of it and by where that stands.
+    """
+    found: dict[int, tuple[Cgroup, str]] = {}
+    for field, look in looks.items():
+        for index, value in enumerate(params[field] or ()):
+            at = f"{field}[{index}]"
+            cgroup = look(value, at)
+            if cgroup is None:
+                continue
+            if cgroup.id in found:
+                known = found[cgroup.id][1]
+                raise InputError(at, value, f"it is the same cgroup as {known}", "Name it once")
+            found[cgroup.id] = cgroup, at
+    return [cgroup for cgroup, _at in found.values()]
 
 
-def _open(kernel: Kernel, observed: Observed, version: str, named: list[Cgroup]) -> list[Cgroup]:
-    """The live cgroups that an older version is attached to and that are not named."""
-    known = {cgroup.id for cgroup in named}
+def _open(kernel: Kernel, observed: Observed, version: str, others: list[Cgroup]) -> list[Cgroup]:
+    """The live cgroups that an older version is attached to, but for the others."""
+    known = {cgroup.id for cgroup in others}
     older = {
         cgroup
         for name, loaded in observed.versions.items()
@@ -98,26 +107,41 @@ def prepare(params: Mapping[str, Any], kernel: Kernel) -> Job:
     bpf_object = object_from(params["_object"]) if present else None
     if present and bpf_object is None:
         raise not_handed_over(name)
-    version = bpf_object.version if bpf_object else ""
-    named = _cgroups(params, kernel, needed=present)
-    if present and not named:
+    look = kernel.hierarchy.require if present else kernel.hierarchy.resolve
+    cgroups = named(params, {"cgroups": look})
+    if present and not cgroups:
         raise InputError("cgroups", params["cgroups"], "at least one cgroup", "Name one")
     facts = kernel.facts()
     programs = bpf_object.programs if bpf_object else ()
-    bundled = name == _policies.OBJECT
-    for program in () if bundled else programs:
+    for program in () if name == _policies.OBJECT else programs:
         lacks = _support.missing(program, facts)
         if lacks:
             remedy = "Or leave that program out of the object"
-            raise UnsupportedError(named[0].path, f"program {program.name}", lacks, remedy)
+            raise UnsupportedError(cgroups[0].path, f"program {program.name}", lacks, remedy)
+    return job(name, bpf_object, None if params["cgroups"] is None else cgroups, kernel, facts)
+
+
+def job(
+    name: str,
+    bpf_object: BpfObject | None,
+    cgroups: list[Cgroup] | None,
+    kernel: Kernel,
+    facts: Facts,
+) -> Job:
+    """The job of an object that is to be on cgroups, or of none that is to leave them.
+
+    None for the cgroups that are left means all of them.
+    """
+    version = bpf_object.version if bpf_object else ""
+    programs = bpf_object.programs if bpf_object else ()
 
     def wants(observed: Observed) -> list[Want]:
         if bpf_object is None:
             everyone = [Cgroup(path, number) for number, path in observed.alive.items()]
-            return [Want(cgroup) for cgroup in (everyone if params["cgroups"] is None else named)]
+            return [Want(cgroup) for cgroup in (everyone if cgroups is None else cgroups)]
         found = []
-        for cgroup in [*named, *_open(kernel, observed, version, named)]:
-            if bundled:
+        for cgroup in [*(cgroups or ()), *_open(kernel, observed, version, cgroups or [])]:
+            if name == _policies.OBJECT:
                 value = _stored(observed, version, cgroup.id)
                 found.append(Want(cgroup, _programs(observed, bpf_object, cgroup.id), value))
             else:
@@ -152,5 +176,5 @@ def prepare(params: Mapping[str, Any], kernel: Kernel) -> Job:
         bpf_object=bpf_object,
         loadable=_support.loadable(programs, facts),
         holder=next((p for p in programs if p.name == _policies.HOLDER), None),
-        paths={cgroup.id: cgroup.path for cgroup in named},
+        paths={cgroup.id: cgroup.path for cgroup in cgroups or ()},
     )

@@ -34,11 +34,14 @@ class Job:
     `wants` gives the wanted state of each cgroup from what is there; `diff` the
     state before and after in the user's terms, cgroup path → data, given what
     is there and the plan; `controls` cgroup path → control → "enforced" or why not.
+    `require` raises where something that no step of a plan can mend stands against it;
+    it is asked before anything is changed, and again when that is done.
     """
 
     name: str
     wants: Callable[[Observed], list[_plan.Want]]
     diff: Callable[[Observed, tuple[_plan.Action, ...]], tuple[Shown, Shown]]
+    require: Callable[[], None] = lambda: None
     bpf_object: BpfObject | None = None
     loadable: tuple[Program, ...] = ()
     holder: Program | None = None
@@ -91,6 +94,7 @@ def reconcile(
     kernel = Kernel.open()
     job = prepare(params, kernel)
     with kernel.reading() if check else kernel.lock():
+        job.require()
         observed = kernel.observe(job.name)
         actions = job.plan(observed)
         before, after = job.diff(observed, actions)
@@ -110,6 +114,7 @@ def reconcile(
                 return {"changed": False, "object_needed": True}
             data = read_object(job.bpf_object, params["_object_path"])
         _apply.apply(actions, kernel, job.name, job.bpf_object, data)
+        job.require()
         left = job.plan(kernel.observe(job.name))
         if left:
             steps = [_plan.describe(action, paths) for action in left]

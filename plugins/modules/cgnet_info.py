@@ -22,6 +22,7 @@ attributes:
 options: {}
 seealso:
   - module: linux.cgnet.cgnet_policy
+  - module: linux.cgnet.cgnet_raw_xmit
 """
 
 EXAMPLES = r"""
@@ -49,6 +50,11 @@ kernel:
       description: V(supported), or what lacks for programs on LSM hooks.
       type: str
       returned: success
+    lsm_cgroup_slots:
+      description: How many LSM hooks can have programs of type lsm_cgroup on this kernel (C(total)), and how many (C(used))
+        and which (C(hooks)) have some, of whomever. Those of an unloaded program get free some time after.
+      type: dict
+      returned: success
     libbpf:
       description: The host's version of libbpf.
       type: str
@@ -70,6 +76,12 @@ policies:
   description: The policy of each governed cgroup, in the terms of M(linux.cgnet.cgnet_policy), and the version that holds it.
   returned: success
   type: dict
+raw_xmit:
+  description: For each cgroup that M(linux.cgnet.cgnet_raw_xmit) holds V(enforced), or why it is not, which is a program that is
+    not attached or a process that receives into its memory.
+  returned: success
+  type: dict
+  sample: {"system.slice/prober.service": "enforced"}
 """
 
 from ansible_collections.linux.cgnet.plugins.module_utils import _module

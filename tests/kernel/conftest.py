@@ -24,6 +24,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils import (
     _libbpf,
     _policies,
     _programs,
+    _raw_xmit,
     _reconcile,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._kernel import Kernel
@@ -36,6 +37,7 @@ T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[2]
 MOUNT = "/sys/fs/cgroup"
+BUNDLED = ("policy", "raw_xmit")
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Group:
 
 def shipped(built: str = "policy", **altered: Any) -> Shipped:
     """A built object, bundled or of tests/kernel/data; `altered` replaces of its manifest."""
-    folder = ROOT / ("plugins/objects" if built == "policy" else ".build/test-objects")
+    folder = ROOT / ("plugins/objects" if built in BUNDLED else ".build/test-objects")
     manifest = json.loads((folder / f"{built}.json").read_text())
     return Shipped({**manifest, **altered}, str(folder / f"{built}.bpf.o"))
 
@@ -101,6 +103,18 @@ def program(
         "_object": obj.manifest if obj else None, "_object_path": obj.path if obj else None,
     }  # fmt: skip
     return _reconcile.reconcile(_programs.prepare, params, check)
+
+
+def raw_xmit(
+    *cgroups: str, check: bool = False, state: str = "present", obj: Shipped | None = None
+) -> dict[str, Any]:
+    """What a cgnet_raw_xmit task does and returns."""
+    obj = obj or shipped("raw_xmit")
+    params = {
+        "cgroup": list(cgroups), "unit": None, "state": state,
+        "_object": obj.manifest, "_object_path": obj.path,
+    }  # fmt: skip
+    return _reconcile.reconcile(_raw_xmit.prepare, params, check)
 
 
 def info() -> dict[str, Any]:

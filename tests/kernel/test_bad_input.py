@@ -155,7 +155,9 @@ def test_the_same_cgroup_twice(path: str) -> None:
     )
     mine = shipped("mine_one")
     found = refusal(InputError, lambda: program("mine", ["other", "ours", path], obj=mine))
-    assert found == (f"cgroups[2]: {path!r} is not possible: it is named twice. Name it once.")
+    assert found == (
+        f"cgroups[2]: {path!r} is not possible: it is the same cgroup as cgroups[1]. Name it once."
+    )
 
 
 def test_a_unit_where_there_is_no_systemd() -> None:

@@ -42,6 +42,8 @@ def cgroups() -> Any:
 
 
 def test_of_a_kernel_that_can_do_everything_it_says_so() -> None:
+    free = {"total": 10, "used": 0, "hooks": []}
+    assert tasks.eventually(lambda: info()["kernel"]["lsm_cgroup_slots"], free) == free
     found = info()
     libbpf = found["kernel"].pop("libbpf")
     assert found == {
@@ -50,11 +52,13 @@ def test_of_a_kernel_that_can_do_everything_it_says_so() -> None:
             "release": os.uname().release,
             "lsm": Path("/sys/kernel/security/lsm").read_text().strip().split(","),
             "lsm_cgroup": "supported",
+            "lsm_cgroup_slots": free,
             "cgroup_mount": "/sys/fs/cgroup",
             "pins": "/sys/fs/bpf/cgnet",
         },
         "objects": {},
         "policies": {},
+        "raw_xmit": {},
     }
     assert libbpf.startswith("v1.")
 

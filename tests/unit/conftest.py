@@ -1,14 +1,15 @@
 # Copyright (c) 2026, the cgnet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the unit tests share: a hypothesis profile, a host, the built object, a compiler."""
+"""What the unit tests share: a hypothesis profile, a host, the built objects, a compiler."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,16 @@ from ansible_collections.linux.cgnet.plugins.module_utils import (
     _kernel,
     _policies,
     _policy,
+    _raw_xmit,
     _reconcile,
+    _sockets,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._model import Cgroup
 from ansible_collections.linux.cgnet.plugins.plugin_utils import _compile
 from hypothesis import HealthCheck, settings
 
 from tests.unit.fake_kernel import FakeKernel
+from tests.unit.tasks import descriptors, tasks
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(__file__).parent / "data"
@@ -65,18 +69,35 @@ def clang() -> str:
     return found
 
 
+def built(name: str) -> dict[str, Any]:
+    """The manifest of a bundled object."""
+    loaded: dict[str, Any] = json.loads((ROOT / f"plugins/objects/{name}.json").read_text())
+    return loaded
+
+
+def handed(described: dict[str, Any]) -> dict[str, Any]:
+    """The arguments by which the controller hands a bundled object over."""
+    told = {key: value for key, value in described.items() if key != "layout"}
+    path = ROOT / f"plugins/objects/{described['name']}.bpf.o"
+    return {"_object": told, "_object_path": str(path)}
+
+
 @pytest.fixture(scope="session")
 def manifest() -> dict[str, Any]:
     """The manifest of the built policy object."""
-    loaded: dict[str, Any] = json.loads((ROOT / "plugins/objects/policy.json").read_text())
-    return loaded
+    return built("policy")
 
 
 @pytest.fixture(scope="session")
 def shipped(manifest: dict[str, Any]) -> dict[str, Any]:
     """The arguments by which the controller hands the built policy object over."""
-    handed = {key: value for key, value in manifest.items() if key != "layout"}
-    return {"_object": handed, "_object_path": str(ROOT / "plugins/objects/policy.bpf.o")}
+    return handed(manifest)
+
+
+@pytest.fixture(scope="session")
+def sender() -> dict[str, Any]:
+    """The manifest of the built raw_xmit object."""
+    return built("raw_xmit")
 
 
 @pytest.fixture
@@ -101,6 +122,56 @@ def run(host: FakeKernel, shipped: dict[str, Any]) -> Callable[..., dict[str, An
         return _reconcile.reconcile(_policies.prepare, params, check)
 
     return task
+
+
+@pytest.fixture
+def hold(host: FakeKernel, sender: dict[str, Any]) -> Callable[..., dict[str, Any]]:
+    """Run a cgnet_raw_xmit task on the host: its cgroups, its other options, check mode."""
+
+    def task(
+        *cgroups: str, unit: list[str] | None = None, check: bool = False, **more: Any
+    ) -> dict[str, Any]:
+        params = {"cgroup": list(cgroups), "unit": unit, "state": "present", **handed(sender)}
+        return _reconcile.reconcile(_raw_xmit.prepare, {**params, **more}, check)
+
+    return task
+
+
+@pytest.fixture
+def units(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The control groups that systemd tells of the units that run; set them."""
+    running: dict[str, str] = {}
+    monkeypatch.setattr(_policies._systemd, "control_group", lambda unit, at: running.get(unit, ""))
+    return running
+
+
+@pytest.fixture
+def closed() -> Iterator[None]:
+    """The test leaves no descriptor open."""
+    before = descriptors()
+    yield
+    assert descriptors() <= before
+
+
+@pytest.fixture
+def group(tmp_path: Path) -> Iterator[Cgroup]:
+    """A cgroup without tasks: the directory of the test."""
+    fd = os.open(tasks(tmp_path, []), os.O_RDONLY)
+    yield Cgroup("ours", 7, fd)
+    os.close(fd)
+
+
+@pytest.fixture
+def receiving(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let every socket receive into memory; the inodes of those that are asked."""
+    asked: list[int] = []
+
+    def receives(held: socket.socket) -> bool:
+        asked.append(os.fstat(held.fileno()).st_ino)
+        return True
+
+    monkeypatch.setattr(_sockets, "_receives_into_memory", receives)
+    return asked
 
 
 @pytest.fixture(scope="session")

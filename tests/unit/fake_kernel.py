@@ -27,6 +27,8 @@ from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     Loaded,
     Observed,
     Program,
+    Ring,
+    Slots,
 )
 
 HOST = Facts("6.1.0-fake", ("lockdown", "capability", "bpf"), True, 4321)
@@ -74,6 +76,8 @@ class FakeKernel:
         self.calls: list[str] = []
         self.after_each: Callable[[], None] = lambda: None
         self._facts = facts
+        self.hooks: tuple[str, ...] = ()
+        self.held: dict[int, tuple[Ring, ...]] = {}
 
     def make(self, path: str) -> Cgroup:
         """A new cgroup: a directory below the mount, which is one of a test's own."""
@@ -103,6 +107,14 @@ class FakeKernel:
     def facts(self) -> Facts:
         """What decides which hooks can be enforced here."""
         return self._facts
+
+    def slots(self) -> Slots:
+        """The hooks that a test says are taken."""
+        return Slots(10, self.hooks)
+
+    def rings(self, cgroup: Cgroup) -> tuple[Ring, ...]:
+        """The rings that a test says a cgroup's tasks hold."""
+        return self.held.get(cgroup.id, ())
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:

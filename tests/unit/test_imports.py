@@ -171,9 +171,9 @@ def test_what_is_pure_does_no_io(path: Path) -> None:
     assert called <= {"strerror"}
 
 
-def test_three_files_call_shared_libraries() -> None:
+def test_four_files_call_shared_libraries() -> None:
     loaders = ("CDLL", "PyDLL", "cdll", "pydll", "pythonapi", "LoadLibrary", "dlopen")
-    assert with_word(FILES, *loaders) == ["_cgroup", "_libbpf", "_systemd"]
+    assert with_word(FILES, *loaders) == ["_cgroup", "_libbpf", "_sockets", "_systemd"]
 
 
 def test_no_process_is_started_on_a_host() -> None:

@@ -18,13 +18,18 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.shell.sh import ShellModule
-from ansible_collections.linux.cgnet.plugins.action import cgnet_policy, cgnet_program
+from ansible_collections.linux.cgnet.plugins.action import (
+    cgnet_policy,
+    cgnet_program,
+    cgnet_raw_xmit,
+)
 from ansible_collections.linux.cgnet.plugins.plugin_utils import _action
 from ansible_collections.linux.cgnet.plugins.plugin_utils._object import read_manifest
 
-from tests.unit.conftest import DATA, ROOT
+from tests.unit.conftest import DATA, ROOT, handed
 
 POLICY, PROGRAM = cgnet_policy.ActionModule, cgnet_program.ActionModule
+RAW_XMIT = cgnet_raw_xmit.ActionModule
 BUILT = ROOT / "plugins/objects"
 NEEDED = {"changed": False, "object_needed": True}
 DONE = {"changed": True, "actions": []}
@@ -159,10 +164,29 @@ def test_a_module_that_fails_is_returned_as_it_is(act: Act, answers: list[dict[s
     assert act(POLICY, {"policies": []}, Host(*answers)) == answers[-1]
 
 
-def test_an_object_that_is_to_go_needs_no_file(act: Act) -> None:
+@pytest.mark.parametrize("args", [{"unit": "a.service"}, {"cgroup": [], "state": "present"}])
+def test_raw_xmits_own_object_is_handed_over_and_shipped(
+    act: Act, args: dict[str, Any], sender: dict[str, Any]
+) -> None:
+    host = Host(NEEDED, DONE)
+    assert act(RAW_XMIT, args, host) == DONE
+    assert host.ran[0] == {**args, "_object": handed(sender)["_object"]}
+    assert list(host.files.values()) == [(BUILT / "raw_xmit.bpf.o").read_bytes()]
+
+
+@pytest.mark.parametrize(
+    ("plugin", "args"),
+    [
+        (PROGRAM, {"name": "mine", "source": "gone.bpf.c", "state": "absent"}),
+        (PROGRAM, {"name": "raw_xmit", "state": "absent"}),
+        (RAW_XMIT, {"cgroup": ["a.slice"], "state": "absent"}),
+    ],
+)
+def test_an_object_that_is_to_go_needs_no_file(
+    act: Act, plugin: type[_action.ObjectAction], args: dict[str, Any]
+) -> None:
     host = Host(DONE)
-    args = {"name": "mine", "source": "gone.bpf.c", "state": "absent"}
-    assert act(PROGRAM, args, host) == DONE
+    assert act(plugin, args, host) == DONE
     assert host.ran == [args]
 
 
@@ -188,7 +212,7 @@ def test_the_diff_of_the_second_run_is_the_one_that_is_shown(act: Act) -> None:
 # What is refused before any connection.
 
 
-@pytest.mark.parametrize("plugin", [POLICY, PROGRAM])
+@pytest.mark.parametrize("plugin", [POLICY, PROGRAM, RAW_XMIT])
 @pytest.mark.parametrize(
     ("internal", "first"),
     [
@@ -211,14 +235,15 @@ def test_a_name_that_is_not_bundled_needs_a_source(
     act: Act, source: dict[str, Any], name: str
 ) -> None:
     assert refused(act, PROGRAM, {"name": name, **source}, "InputError") == (
-        f"name: {name!r} is not possible: bundled are policy. Give another name a source."
+        f"name: {name!r} is not possible: bundled are policy, raw_xmit. Give another name a source."
     )
 
 
-def test_a_bundled_name_with_a_source_is_refused(act: Act, tmp_path: Path) -> None:
-    put(tmp_path / "files", "policy.bpf.o", b"")
-    assert refused(act, PROGRAM, {"name": "policy", "source": "policy.bpf.o"}) == (
-        "object policy: that is the name of a bundled object. Choose another name."
+@pytest.mark.parametrize("name", _action.BUNDLED)
+def test_a_bundled_name_with_a_source_is_refused(act: Act, tmp_path: Path, name: str) -> None:
+    put(tmp_path / "files", "mine.bpf.o", b"")
+    assert refused(act, PROGRAM, {"name": name, "source": "mine.bpf.o"}) == (
+        f"object {name}: that is the name of a bundled object. Choose another name."
     )
 
 
@@ -308,9 +333,12 @@ def objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_the_bundled_object_is_where_the_build_puts_it(manifest: dict[str, Any]) -> None:
+def test_the_bundled_objects_are_where_the_build_puts_them(
+    manifest: dict[str, Any], sender: dict[str, Any]
+) -> None:
     assert _action.OBJECTS.resolve() == BUILT
     assert _action.bundled("policy") == (manifest, _action.OBJECTS / "policy.bpf.o")
+    assert _action.bundled("raw_xmit") == (sender, _action.OBJECTS / "raw_xmit.bpf.o")
 
 
 @pytest.mark.parametrize("name", ["policy.bpf.o", "policy.json"])

@@ -11,12 +11,18 @@ from typing import Any
 
 import pytest
 from ansible_collections.linux.cgnet.plugins.module_utils import _info, _libbpf, _policy
-from ansible_collections.linux.cgnet.plugins.module_utils._model import Cgroup, Facts
+from ansible_collections.linux.cgnet.plugins.module_utils._model import (
+    Cgroup,
+    Facts,
+    Observed,
+    Ring,
+)
 
 from tests.unit.conftest import entry
 from tests.unit.fake_kernel import HOST, FakeCgroup, FakeKernel, FakeVersion
 
 Run = Callable[..., dict[str, Any]]
+NOTHING = Observed({}, {})
 
 
 def test_a_host_without_anything_of_ours(host: FakeKernel) -> None:
@@ -26,12 +32,14 @@ def test_a_host_without_anything_of_ours(host: FakeKernel) -> None:
             "release": "6.1.0-fake",
             "lsm": ["lockdown", "capability", "bpf"],
             "lsm_cgroup": "supported",
+            "lsm_cgroup_slots": {"total": 10, "used": 0, "hooks": []},
             "libbpf": _libbpf.library().call("libbpf_version_string").decode(),
             "cgroup_mount": host.hierarchy.mount,
             "pins": "/sys/fs/bpf/cgnet",
         },
         "objects": {},
         "policies": {},
+        "raw_xmit": {},
     }
 
 
@@ -104,6 +112,76 @@ def test_objects_of_ones_own_and_two_versions_are_told(host: FakeKernel, a: Cgro
         }
     }
     assert _info.gather({})["policies"] == {}
+
+
+def test_the_lsm_hooks_that_are_taken_are_told(host: FakeKernel) -> None:
+    host.hooks = ("sock_graft", "socket_bind")
+    expected = {"total": 10, "used": 2, "hooks": ["sock_graft", "socket_bind"]}
+    assert _info.gather({})["kernel"]["lsm_cgroup_slots"] == expected
+
+
+def test_cgroups_that_raw_xmit_holds_are_told_with_what_is_not_attached(
+    host: FakeKernel, a: Cgroup, b: Cgroup, hold: Run, sender: dict[str, Any]
+) -> None:
+    hold("a.slice", "b.slice")
+    assert _info.gather({})["raw_xmit"] == {"a.slice": "enforced", "b.slice": "enforced"}
+    links = host.objects["raw_xmit"][sender["version"]].cgroups[b.id].links
+    links["raw_xmit_bind"] = False
+    del links["raw_xmit_recvmsg"]
+    assert _info.gather({})["raw_xmit"] == {
+        "a.slice": "enforced", "b.slice": "not attached: raw_xmit_bind, raw_xmit_recvmsg",
+    }  # fmt: skip
+    older = host.state()["raw_xmit"][sender["version"]]
+    older.cgroups[b.id].links = dict.fromkeys(older.programs, True)
+    host.objects["raw_xmit"]["older"] = older
+    assert _info.gather({})["raw_xmit"] == {"a.slice": "enforced", "b.slice": "enforced"}
+
+
+def test_cgroups_that_raw_xmit_let_go_or_that_died_are_not_told(
+    host: FakeKernel, a: Cgroup, b: Cgroup, run: Run, hold: Run
+) -> None:
+    other = host.make("c.slice")
+    run(entry("a.slice", tos=[]))
+    hold("a.slice", "b.slice", "c.slice")
+    hold("a.slice", state="absent")
+    host.kill(other)
+    told = _info.gather({})
+    assert (told["raw_xmit"], list(told["policies"])) == ({"b.slice": "enforced"}, ["a.slice"])
+
+
+def test_a_ring_of_a_cgroup_that_raw_xmit_holds_is_told_in_place_of_the_verdict(
+    host: FakeKernel, a: Cgroup, b: Cgroup, hold: Run
+) -> None:
+    hold("a.slice", "b.slice")
+    host.held = {b.id: (Ring(17, "descriptor 5 receives there"),)}
+    assert _info.gather({})["raw_xmit"] == {
+        "a.slice": "enforced",
+        "b.slice": "process 17 may read what it receives from memory (descriptor 5 receives there)",
+    }
+
+
+def test_a_cgroup_that_raw_xmit_left_nothing_attached_on_is_not_told(
+    host: FakeKernel, a: Cgroup, b: Cgroup, hold: Run, sender: dict[str, Any]
+) -> None:
+    """The kernel knows it still: something is stored for it."""
+    hold("a.slice", "b.slice")
+    held = host.objects["raw_xmit"][sender["version"]].cgroups
+    held[a.id] = FakeCgroup(value=b"stored")
+    assert a.id in host.observe("raw_xmit").alive
+    assert _info.gather({})["raw_xmit"] == {"b.slice": "enforced"}
+
+
+def test_a_cgroup_that_is_another_one_by_now_is_not_told(
+    host: FakeKernel, a: Cgroup, b: Cgroup, hold: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was removed after what is there was read, and made anew or not."""
+    hold("a.slice", "b.slice")
+    there = host.observe("raw_xmit")
+    monkeypatch.setattr(host, "observe", lambda name: there if name == "raw_xmit" else NOTHING)
+    host.kill(a)
+    assert _info.gather({})["raw_xmit"] == {"b.slice": "enforced"}
+    host.make("a.slice")
+    assert _info.gather({})["raw_xmit"] == {"b.slice": "enforced"}
 
 
 def test_what_a_dead_cgroup_left_is_told_by_its_id(

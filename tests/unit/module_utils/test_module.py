@@ -24,9 +24,14 @@ from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
     VerifyError,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._model import Cgroup
-from ansible_collections.linux.cgnet.plugins.modules import cgnet_info, cgnet_policy, cgnet_program
+from ansible_collections.linux.cgnet.plugins.modules import (
+    cgnet_info,
+    cgnet_policy,
+    cgnet_program,
+    cgnet_raw_xmit,
+)
 
-from tests.unit.conftest import entry
+from tests.unit.conftest import entry, handed
 from tests.unit.fake_kernel import HOST, FakeKernel
 
 Module = Callable[..., dict[str, Any]]
@@ -80,20 +85,39 @@ def test_a_program_is_attached(
     assert host.attached(a) == {"policy_holder"}
 
 
+def test_a_cgroup_is_held(
+    host: FakeKernel, a: Cgroup, module: Module, sender: dict[str, Any]
+) -> None:
+    result = module(cgnet_raw_xmit.main, cgroup="a.slice", **handed(sender))
+    assert [step["action"] for step in result.pop("actions")] == ["load", *["attach"] * 5]
+    assert result == {
+        "changed": True,
+        "controls": {"a.slice": {"raw_xmit": "enforced"}},
+        "diff": {"before": {}, "after": {"a.slice": {"state": "present"}}},
+        "status": 0,
+    }
+    assert host.attached(a, "raw_xmit") == {name for name, _section in sender["programs"]}
+
+
 def test_the_facts_are_told(host: FakeKernel, module: Module) -> None:
     result = module(cgnet_info.main)
     assert result == {**_info.gather({}), "status": 0}
 
 
-@pytest.mark.parametrize("main", [cgnet_policy.main, cgnet_program.main])
+@pytest.mark.parametrize(
+    ("main", "args"),
+    [
+        (cgnet_policy.main, {"policies": [entry("a.slice", tos=[])]}),
+        (cgnet_program.main, {"name": "policy", "cgroups": ["a.slice"]}),
+        (cgnet_raw_xmit.main, {"cgroup": ["a.slice"]}),
+    ],
+)
 def test_check_mode_changes_nothing(
     host: FakeKernel, a: Cgroup, module: Module, shipped: dict[str, Any],
-    main: Callable[[], None],
+    sender: dict[str, Any], main: Callable[[], None], args: dict[str, Any],
 ) -> None:  # fmt: skip
-    args: dict[str, Any] = {"policies": [entry("a.slice", tos=[])]}
-    if main is cgnet_program.main:
-        args = {"name": "policy", "cgroups": ["a.slice"]}
-    result = module(main, **args, **shipped, _ansible_check_mode=True)
+    needed = handed(sender) if main is cgnet_raw_xmit.main else shipped
+    result = module(main, **args, **needed, _ansible_check_mode=True)
     assert (result["changed"], result["status"], host.calls) == (True, 0, [])
 
 
@@ -141,7 +165,7 @@ def test_warnings_are_ansibles(
 @pytest.mark.parametrize(
     ("main", "args"),
     [(cgnet_policy.main, {"policies": []}), (cgnet_program.main, {"name": "mine"}),
-     (cgnet_info.main, {})],
+     (cgnet_raw_xmit.main, {}), (cgnet_info.main, {})],
 )  # fmt: skip
 def test_an_error_of_ours_fails_the_task_with_its_words_and_its_kind(
     monkeypatch: pytest.MonkeyPatch, module: Module, main: Callable[[], None],
@@ -184,6 +208,8 @@ def test_a_wrong_policy_is_told_with_its_field(
         (cgnet_policy.main, {"policies": [], "on_unsupported": "no"}, "one of: fail, warn"),
         (cgnet_program.main, {}, "missing required arguments: name"),
         (cgnet_program.main, {"name": "mine", "state": "gone"}, "one of: present, absent"),
+        (cgnet_raw_xmit.main, {"cgroups": ["a.slice"]}, "Unsupported parameters"),
+        (cgnet_raw_xmit.main, {"unit": ["a"], "state": "gone"}, "one of: present, absent"),
         (cgnet_info.main, {"_object": {}}, "Unsupported parameters"),
     ],
 )

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible_collections.linux.cgnet.plugins.module_utils import _policies, _policy
+from ansible_collections.linux.cgnet.plugins.module_utils import _policy
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import InputError
 from ansible_collections.linux.cgnet.plugins.module_utils._model import Cgroup
 
@@ -56,14 +56,6 @@ def test_a_cgroup_that_does_not_exist_is_refused_where_it_is_present(
 ) -> None:
     message = refused(host, run, entry("a.slice", tos=[]), entry("none.slice", tos=[]))
     assert message.startswith("policies[1].cgroup: 'none.slice' is not possible: there is no such")
-
-
-@pytest.fixture
-def units(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The control groups that systemd tells of the units that run; set them."""
-    running: dict[str, str] = {}
-    monkeypatch.setattr(_policies._systemd, "control_group", lambda unit, at: running.get(unit, ""))
-    return running
 
 
 def test_a_unit_is_the_cgroup_that_systemd_tells(

@@ -166,7 +166,8 @@ def test_absent_of_no_cgroup_that_exists_is_no_change(
         ([], "cgroups: [] is not possible: at least one cgroup. Name one."),
         (None, "cgroups: None is not possible: at least one cgroup. Name one."),
         (["a.slice", "b.slice/../a.slice"],
-         "cgroups[1]: 'b.slice/../a.slice' is not possible: it is named twice. Name it once."),
+         "cgroups[1]: 'b.slice/../a.slice' is not possible: it is the same cgroup as cgroups[0]. "
+         "Name it once."),
         (["a.slice", "none.slice"],
          "cgroups[1]: 'none.slice' is not possible: there is no such cgroup below {mount}. "
          "Start the service or make the cgroup first."),

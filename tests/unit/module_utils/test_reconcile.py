@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from ansible_collections.linux.cgnet.plugins.module_utils import _policy, _reconcile
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
+    HostError,
     KernelError,
     ObjectError,
     VerifyError,
@@ -220,6 +221,56 @@ def test_an_object_is_what_the_manifest_describes() -> None:
     }  # fmt: skip
     assert _reconcile.object_from(manifest) == OBJECT
     assert _reconcile.object_from(None) is None
+
+
+# What no step can mend.
+
+
+class Obstacle:
+    """Stands against a job from the nth time on that it is asked; it keeps what was done then."""
+
+    def __init__(self, host: FakeKernel, refuse: int = 0) -> None:
+        self.host = host
+        self.refuse = refuse
+        self.asked: list[tuple[str, int]] = []
+
+    def __call__(self) -> None:
+        self.asked.append((self.host.locked, len(self.host.calls)))
+        if len(self.asked) == self.refuse:
+            raise HostError("there is a ring", "Close it")
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_an_obstacle_ends_the_task_before_anything_is_changed_or_asked_for(
+    host: FakeKernel, a: Cgroup, check: bool
+) -> None:
+    obstacle = Obstacle(host, refuse=1)
+    prepare = wanting(Want(a, (HOOK,), ONE), require=obstacle)
+    with pytest.raises(HostError, match=r"^there is a ring\. Close it\.$"):
+        _reconcile.reconcile(prepare, {"_object_path": None}, check)
+    assert obstacle.asked == [("none" if check else "one", 0)]
+    assert (host.calls, host.locked) == ([], "all")
+
+
+def test_an_obstacle_that_came_while_applying_ends_the_task_in_the_end(
+    host: FakeKernel, a: Cgroup, params: dict[str, Any]
+) -> None:
+    obstacle = Obstacle(host, refuse=2)
+    with pytest.raises(HostError):
+        _reconcile.reconcile(wanting(Want(a, (HOOK,), ONE), require=obstacle), params, False)
+    assert obstacle.asked == [("one", 0), ("one", 4)]
+    assert (host.attached(a), host.locked) == ({HOOK.name}, "all")
+
+
+def test_where_nothing_is_applied_obstacles_are_looked_for_once(
+    host: FakeKernel, a: Cgroup, params: dict[str, Any]
+) -> None:
+    obstacle = Obstacle(host)
+    prepare = wanting(Want(a, (HOOK,), ONE), require=obstacle)
+    _reconcile.reconcile(prepare, params, check=True)
+    _reconcile.reconcile(prepare, params, check=False)
+    _reconcile.reconcile(prepare, params, check=False)
+    assert obstacle.asked == [("none", 0), ("one", 0), ("one", 4), ("one", 4)]
 
 
 # Verifying, and the lock.

@@ -19,7 +19,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._model import Policy
 from ansible_collections.linux.cgnet.plugins.modules import cgnet_policy
 from ansible_collections.linux.cgnet.plugins.plugin_utils import _action
 
-from tests.unit.conftest import ROOT
+from tests.unit.conftest import ROOT, built
 
 NAMES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py"))
 CHANGING = sorted(path.stem for path in (ROOT / "plugins/action").glob("*.py"))
@@ -154,11 +154,24 @@ def test_the_programs_in_the_examples_have_a_source_or_are_bundled() -> None:
         assert absent or args["name"] in _action.BUNDLED or source.suffixes[-2] == ".bpf"
 
 
+def test_the_examples_of_raw_xmit_name_a_cgroup_or_a_unit_and_both_states() -> None:
+    shown = tasks("cgnet_raw_xmit")
+    assert [args for args in shown if not (args.get("cgroup") or args.get("unit"))] == []
+    assert {args.get("state", "present") for args in shown} == {"present", "absent"}
+
+
+def test_the_notes_of_raw_xmit_tell_how_many_lsm_hooks_its_object_takes() -> None:
+    notes = " ".join(yaml.safe_load(module("cgnet_raw_xmit").DOCUMENTATION)["notes"])
+    hooks = [section for _name, section in built("raw_xmit")["programs"] if "lsm" in section]
+    assert (len(set(hooks)), "It takes four of the hooks" in notes) == (4, True)
+
+
 def test_what_is_returned_is_documented_with_a_sample(name: str) -> None:
     returned = yaml.safe_load(module(name).RETURN)
     expected = {
-        "cgnet_info": ["kernel", "objects", "policies"],
+        "cgnet_info": ["kernel", "objects", "policies", "raw_xmit"],
         "cgnet_policy": ["actions", "controls"],
         "cgnet_program": ["actions"],
+        "cgnet_raw_xmit": ["actions", "controls"],
     }
     assert sorted(returned) == expected[name]

@@ -1,0 +1,36 @@
+# Copyright (c) 2026, the cgnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every row of docs/threat-table.md names tests that exist."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import re
+
+import pytest
+
+from tests.unit.conftest import ROOT
+
+TABLE = (ROOT / "docs/threat-table.md").read_text(encoding="utf-8")
+ROWS = [line for line in TABLE.splitlines() if re.match(r"\| (?!the way )", line)]
+
+
+@functools.cache
+def found_in(name: str) -> frozenset[str]:
+    """The names of the tests in a file of tests/kernel."""
+    tree = ast.parse((ROOT / "tests/kernel" / name).read_text(encoding="utf-8"))
+    functions = (node.name for node in tree.body if isinstance(node, ast.FunctionDef))
+    return frozenset(name for name in functions if name.startswith("test_"))
+
+
+def test_there_are_rows() -> None:
+    assert len(ROWS) > 10
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_a_row_ends_with_tests_that_exist(row: str) -> None:
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", row.rsplit(" | ", 1)[1])
+    assert named, "it names no test"
+    assert [(file, test) for file, test in named if test not in found_in(file)] == []

@@ -12,7 +12,11 @@ from pathlib import Path
 from tests.vm._mirrors import apt_options
 from tests.vm._recipes import Recipe, cached, run_builder
 
-_PACKAGES = ("python3", "libbpf1", "iproute2", "dbus", "initramfs-tools", "zstd")
+_PACKAGES = (
+    "python3", "libbpf1", "iproute2", "dbus", "initramfs-tools", "zstd",
+    # Raw senders and receivers, for molecule/raw_xmit.
+    "nmap", "netsniff-ng", "iputils-ping", "tcpdump",
+)  # fmt: skip
 
 # The drivers of the guest's few devices; an initrd with these alone is read in a tenth of the time.
 _INITRD = """

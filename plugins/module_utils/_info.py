@@ -14,6 +14,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils import (
     _raw_xmit,
     _support,
 )
+from ansible_collections.linux.cgnet.plugins.module_utils._errors import CgnetError
 from ansible_collections.linux.cgnet.plugins.module_utils._kernel import Kernel
 from ansible_collections.linux.cgnet.plugins.module_utils._model import Program
 
@@ -55,7 +56,10 @@ def _gather(kernel: Kernel) -> dict[str, Any]:
     raw_xmit = {}
     for path in observed.alive.values():
         group = kernel.hierarchy.resolve(path, "raw_xmit")
-        verdict = _raw_xmit.verdict(observed, group, kernel) if group else ""
+        try:
+            verdict = _raw_xmit.verdict(observed, group, kernel) if group else ""
+        except CgnetError as error:  # its tasks can't be looked at; tell the rest
+            verdict = str(error)
         if verdict:
             raw_xmit[path] = verdict
     return {

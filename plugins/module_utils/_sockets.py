@@ -112,7 +112,10 @@ def _mapped(process: int, threads: list[int]) -> set[int]:
 
         text = _looking(f"reading {path}", look, "")
         if text:
-            return {int(inode) for inode in _INODE.findall(text)}
+            # The name is the sixth column; a file's begins with "/".
+            names = (line.split(maxsplit=5)[5:] for line in text.splitlines())
+            found = (_INODE.fullmatch(name[0]) for name in names if name)
+            return {int(match[1]) for match in found if match}
     return set()
 
 
@@ -138,17 +141,17 @@ def _fetch(process: int, thread: int, descriptor: int, inode: int) -> socket.soc
 
 def _receives_into_memory(held: socket.socket) -> bool:
     """Whether a socket fills a ring, or may: AF_XDP does nothing else."""
-    family = held.getsockopt(socket.SOL_SOCKET, socket.SO_DOMAIN)
-    if family == _AF_XDP:
-        return True
-    kind = held.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
-    if family != socket.AF_PACKET or kind == _SOCK_PACKET:
-        return False
-    if not held.getsockname()[1]:  # with protocol 0 nothing comes
-        return False
-    # Setting the version that it has changes nothing, and fails where there is a ring.
-    version = held.getsockopt(_SOL_PACKET, _PACKET_VERSION)
     try:
+        family = held.getsockopt(socket.SOL_SOCKET, socket.SO_DOMAIN)
+        if family == _AF_XDP:
+            return True
+        kind = held.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
+        if family != socket.AF_PACKET or kind == _SOCK_PACKET:
+            return False
+        if not held.getsockname()[1]:  # with protocol 0 nothing comes
+            return False
+        # Setting the version that it has changes nothing, and fails where there is a ring.
+        version = held.getsockopt(_SOL_PACKET, _PACKET_VERSION)
         held.setsockopt(_SOL_PACKET, _PACKET_VERSION, version)
     except OSError:
         return True  # EBUSY; or EPERM of a policy on the socket's cgroup, which hides the answer
@@ -165,16 +168,18 @@ def _of(process: int) -> Iterator[Ring]:
             inode = _inode(f"{folder}/{descriptor}")
             if inode is None or inode in seen:
                 continue
-            seen.add(inode)
             try:
                 held = _fetch(process, thread, descriptor, inode)
             except KernelError as error:
                 if error.errno != errno.EINVAL:
                     raise
+                seen.add(inode)
                 yield Ring(process, f"only its thread {thread} has descriptor {descriptor}")
                 continue
             if held is not None:
                 with held:
+                    # Another one, where the descriptor was reused meanwhile.
+                    seen.add(os.fstat(held.fileno()).st_ino)
                     if _receives_into_memory(held):
                         yield Ring(process, f"descriptor {descriptor} receives there")
     for inode in sorted(_mapped(process, threads) - seen):

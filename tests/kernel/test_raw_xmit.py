@@ -10,6 +10,7 @@ may do, in test_raw_xmit_kept.py; and where the control ends, in test_raw_xmit_l
 from __future__ import annotations
 
 import fcntl
+import functools
 import mmap
 import os
 import select
@@ -184,8 +185,8 @@ CREATE: dict[str, Callable[..., int]] = {
     "32-bit socket": compat.socket,
     "32-bit socketcall": lambda *args: compat.socketcall(SocketCall.SOCKET, *args),
     "io_uring": uring.socket,
-    "io_uring's worker": lambda *args: uring.socket(*args, flags=Sqe.ASYNC),
-    "io_uring's poller": lambda *args: uring.socket(*args, setup=SETUP_SQPOLL),
+    "io_uring's worker": functools.partial(uring.socket, flags=Sqe.ASYNC),
+    "io_uring's poller": functools.partial(uring.socket, setup=SETUP_SQPOLL),
 }
 
 

@@ -45,7 +45,7 @@ def _v6_header(protocol: int) -> bytes:
     return struct.pack("!IHBB32s", 6 << 28, len(PAYLOAD), protocol, 64, addresses)
 
 
-RAW = {
+RAW: dict[tuple[int, int], bytes] = {
     (family, protocol): before + PAYLOAD
     for family, protocol, before in (
         (socket.AF_INET, socket.IPPROTO_ICMP, bytes(8)),

@@ -57,11 +57,11 @@ class Waiting:
     pid: int
     told: IO[bytes]
 
-    def call(self) -> int | None:
-        """The number of the call that it waits in; None while it runs."""
+    def call(self) -> int:
+        """The number of the call that it waits in; -1 while it runs."""
         with open(f"/proc/{self.pid}/syscall", encoding="ascii") as file:
             word = file.read().split()[0]
-        return int(word) if word.isdigit() else None
+        return int(word) if word.isdigit() else -1
 
     def result(self) -> Any:
         """What its work returned."""

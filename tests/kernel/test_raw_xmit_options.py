@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import socket
 import struct
@@ -53,7 +54,7 @@ SET: dict[str, Callable[[int, int, int, bytes], Any]] = {
     "32-bit setsockopt": compat.setsockopt,
     "32-bit socketcall": _set_by_socketcall,
     "io_uring": uring.setsockopt,
-    "io_uring's worker": lambda *args: uring.setsockopt(*args, flags=Sqe.ASYNC),
+    "io_uring's worker": functools.partial(uring.setsockopt, flags=Sqe.ASYNC),
 }
 OPTIONS = {
     **{f"RX_RING of V{version + 1}": (version, RX_RING, RINGS[version]) for version in RINGS},

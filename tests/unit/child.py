@@ -62,9 +62,8 @@ def together() -> None:
     serve(socket.socket())
 
 
-def ended() -> None:
-    """The first thread has ended; another one lives."""
-    held = mapped()
+def outlive(held: socket.socket) -> None:
+    """Another thread has the socket, and the first one ends."""
     state = Path(f"/proc/self/task/{os.getpid()}/stat")
 
     def thread() -> None:
@@ -76,13 +75,23 @@ def ended() -> None:
     libc.pthread_exit(None)
 
 
+def ended() -> None:
+    """The first thread has ended; another one lives."""
+    outlive(socket.socket())
+
+
+def ended_remains() -> None:
+    """The same, where the socket is mapped."""
+    outlive(mapped())
+
+
 def remains() -> None:
     """A socket is mapped, and its descriptor is closed by the first line of the input."""
     serve(mapped())
 
 
 SHAPES: dict[str, Callable[[], None]] = {
-    shape.__name__: shape for shape in (alone, together, ended, remains)
+    shape.__name__: shape for shape in (alone, together, ended, ended_remains, remains)
 }
 
 if __name__ == "__main__":

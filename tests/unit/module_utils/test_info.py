@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.linux.cgnet.plugins.module_utils import _info, _libbpf, _policy
+from ansible_collections.linux.cgnet.plugins.module_utils._errors import HostError
 from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     Cgroup,
     Facts,
@@ -147,6 +148,19 @@ def test_cgroups_that_raw_xmit_let_go_or_that_died_are_not_told(
     host.kill(other)
     told = _info.gather({})
     assert (told["raw_xmit"], list(told["policies"])) == ({"b.slice": "enforced"}, ["a.slice"])
+
+
+def test_a_cgroup_whose_tasks_cannot_be_looked_at_is_told_beside_the_rest(
+    host: FakeKernel, a: Cgroup, hold: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(cgroup: Cgroup) -> tuple[Ring, ...]:
+        raise HostError(f"{cgroup.path} hides a process", "Look from elsewhere")
+
+    hold("a.slice")
+    monkeypatch.setattr(host, "rings", look)
+    told = _info.gather({})
+    assert told["raw_xmit"] == {"a.slice": "a.slice hides a process. Look from elsewhere."}
+    assert list(told["objects"]) == ["raw_xmit"]
 
 
 def test_a_ring_of_a_cgroup_that_raw_xmit_holds_is_told_in_place_of_the_verdict(

@@ -229,7 +229,7 @@ def test_what_a_process_holds_whose_first_thread_has_ended_is_in_doubt_on_older_
 
 
 def test_what_a_process_maps_whose_first_thread_has_ended_is_told_by_another(as_root: None) -> None:
-    with child("ended") as held:
+    with child("ended_remains") as held:
         held.close()
         assert list(_sockets._of(held.pid)) == [maps(held)]
 
@@ -252,4 +252,18 @@ def test_a_socket_that_is_mapped_is_in_doubt_once_its_descriptor_is_closed(
 ) -> None:
     with child("remains") as held:
         held.close()
+        assert (list(_sockets._of(held.pid)), receiving) == ([maps(held)], [])
+
+
+def test_a_mapped_socket_that_is_closed_while_it_is_looked_at_is_in_doubt(
+    receiving: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was listed, and is gone by the time that a duplicate is asked for."""
+
+    def look(task: int, flags: int = 0) -> int:
+        held.close()
+        return OPEN(task, flags)
+
+    with child("remains") as held, monkeypatch.context() as patched:
+        patched.setattr(_sockets.os, "pidfd_open", look)
         assert (list(_sockets._of(held.pid)), receiving) == ([maps(held)], [])

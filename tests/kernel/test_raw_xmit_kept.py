@@ -174,7 +174,7 @@ def test_a_packet_socket_sends_in_every_way(pair: Pair, place: str) -> None:
         PLACES[place]()
         with sniffer() as wire:
             ours.run(lambda: [SEND[way](way.encode()) for way in SEND])
-            return [heard(wire) for _ in SEND]
+            return [heard(wire) for _way in SEND]
 
     assert other.run(work) == [frame(way.encode()) for way in SEND]
 

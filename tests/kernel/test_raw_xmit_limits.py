@@ -109,7 +109,7 @@ def test_a_recvmmsg_that_is_under_way_returns_as_many_as_it_asked_for(ours: Grou
     count = 3
 
     def work() -> list[Any]:
-        messages = [Message(SIZE) for _ in range(count)]
+        messages = [Message(SIZE) for _index in range(count)]
         heads = ctypes.create_string_buffer(b"".join(each.head.raw for each in messages))
         with sniffer() as sock:
             got = syscall(RECVMMSG, sock.fileno(), ctypes.addressof(heads), count, 0, 0)
@@ -118,7 +118,7 @@ def test_a_recvmmsg_that_is_under_way_returns_as_many_as_it_asked_for(ours: Grou
 
     with waiting(ours, RECVMMSG, work) as task:
         held("ours")
-        for _ in range(count + 1):
+        for _index in range(count + 1):
             emit()
         assert task.result() == [count, [frame()] * count, "EPERM"]
 

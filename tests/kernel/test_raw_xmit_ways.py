@@ -69,7 +69,7 @@ def fed(kind: str, count: int = 1) -> Iterator[socket.socket]:
     sock, packet, address = KINDS[kind]()
     with sock:
         sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, TX_SOFTWARE)
-        deliver(lambda: [sock.sendto(packet, address) for _ in range(count)])
+        deliver(lambda: [sock.sendto(packet, address) for _index in range(count)])
         yield sock
 
 

@@ -3,20 +3,21 @@
 #ifndef CGNET_RAW_XMIT_BPF_H
 #define CGNET_RAW_XMIT_BPF_H
 
-#include "kernel.bpf.h"
+#include <stddef.h>
 #include <linux/if_packet.h>
+#include "kernel.bpf.h"
 
 static __always_inline bool raw_xmit_may_create(int family, int type, int protocol)
 {
 	switch (family) {
 	case AF_PACKET:
 		return type != SOCK_PACKET && !protocol;
-	case AF_XDP:		/* it has a ring that receives, or it can't be bound */
+	case AF_XDP:		/* what it receives is read from memory, past every hook */
 		return false;
 	case AF_UNIX:		/* there SOCK_RAW is another word for SOCK_DGRAM */
 	case AF_INET:		/* held by cgroup_skb/ingress */
 	case AF_INET6:
-	case AF_KEY:		/* these two have no other type */
+	case AF_KEY:		/* these two are made with it, and are not of packets */
 	case AF_NETLINK:
 	case AF_CAN:		/* needs no capability */
 		return true;
@@ -52,8 +53,9 @@ static __always_inline bool raw_xmit_may_bind(const struct socket *sock,
 	case AF_XDP:
 		return false;
 	case AF_PACKET:
-		/* sll_protocol. A shorter address has none, and fails with EINVAL. */
-		return length < 4 || (!address->sa_data[0] && !address->sa_data[1]);
+		/* sll_protocol. An address too short to have one fails with EINVAL. */
+		return length < (int)offsetof(struct sockaddr_ll, sll_ifindex) ||
+		       (!address->sa_data[0] && !address->sa_data[1]);
 	}
 	return true;
 }

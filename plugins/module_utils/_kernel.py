@@ -22,6 +22,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils import (
     _loader,
     _slots,
     _sockets,
+    _vmlinux,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._cgroup import Hierarchy, bpffs
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import HostError, KernelError
@@ -40,7 +41,6 @@ from ansible_collections.linux.cgnet.plugins.module_utils._model import (
 
 LOCK = "/run/cgnet.lock"
 _LSM = "/sys/kernel/security/lsm"
-_BTF = "/sys/kernel/btf/vmlinux"
 _SO_NETNS_COOKIE = 71  # since 5.14 (e8b9eab99232)
 
 
@@ -74,9 +74,8 @@ class Kernel:
         lsm: tuple[str, ...] | None = None
         with contextlib.suppress(FileNotFoundError), open(_LSM, encoding="ascii") as active:
             lsm = tuple(active.read().strip().split(","))
-        known = False
-        with contextlib.suppress(FileNotFoundError), open(_BTF, "rb") as types:
-            known = b"\0BPF_LSM_CGROUP\0" in types.read()
+        with _vmlinux.types() as types:
+            known = "BPF_LSM_CGROUP" in types.enum("bpf_attach_type")
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             cookie = probe.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8)
         return Facts(os.uname().release, lsm, known, int.from_bytes(cookie, "little"))

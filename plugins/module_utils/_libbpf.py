@@ -92,8 +92,8 @@ class QueryOpts(ctypes.Structure):
     )
 
 
-class BtfMember(ctypes.Structure):
-    """The beginning of struct btf_enum and of struct btf_member (linux/btf.h)."""
+class BtfEnum(ctypes.Structure):
+    """struct btf_enum (linux/btf.h): one member of an enum."""
 
     _fields_ = (("name_off", c_uint32), ("value", c_int32))
 
@@ -103,11 +103,10 @@ class BtfType(ctypes.Structure):
 
     _fields_ = (("name_off", c_uint32), ("info", c_uint32), ("size", c_uint32))
 
-    def members(self, size: int) -> list[BtfMember]:
-        """The members of an enum or a struct, which stand behind it, each of so many bytes."""
+    def members(self) -> list[BtfEnum]:
+        """The members of an enum, which stand behind it."""
         behind = ctypes.addressof(self) + ctypes.sizeof(self)
-        count = self.info & 0xFFFF
-        return [BtfMember.from_address(behind + size * index) for index in range(count)]
+        return list((BtfEnum * (self.info & 0xFFFF)).from_address(behind))
 
 
 def _negative(call: str, result: int, _args: Any) -> int:

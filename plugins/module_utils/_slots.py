@@ -41,7 +41,7 @@ def slots(mount: str) -> Slots:
     seen: set[int] = set()
     hooks = set()
     with _vmlinux.types() as types:
-        limits = types.members("cgroup_bpf_attach_type", _vmlinux.ENUM)
+        limits = types.enum("cgroup_bpf_attach_type")
         total = limits.get("CGROUP_LSM_END", -1) - limits.get("CGROUP_LSM_START", 0) + 1
         for _path, _directories, _files, directory in os.fwalk(mount) if total else ():
             seen.update(_programs(directory))

@@ -28,21 +28,31 @@ _PIDFD_GETFD = 438  # the same on every architecture; since 5.6 (8649c322f75c)
 _PIDFD_THREAD = os.O_EXCL  # since 6.9 (64bef697d33b)
 _AF_XDP, _SOCK_PACKET = 44, 10  # the latter has no rings
 _SOL_PACKET, _PACKET_VERSION = 263, 10
-_GONE = (errno.ESRCH, errno.ENOENT, errno.EBADF)
-"""What a task or a descriptor that ended meanwhile gives."""
+_GONE = (errno.ESRCH, errno.ENOENT, errno.ENODEV, errno.EBADF)
+"""What a task, a descriptor or a cgroup that went meanwhile gives."""
+_ENDED = -1
 _REMEDY = "It needs CAP_SYS_PTRACE, and kernel.yama.ptrace_scope below 3"
 _INODE = re.compile(r"socket:\[(\d+)\]")
 
 
+def _looking(call: str, look: Callable[[], T], gone: T, remedy: str = _REMEDY) -> T:
+    """What a look at another process or a cgroup returns, or `gone` where that went."""
+    try:
+        return look()
+    except OSError as error:
+        if error.errno in _GONE:
+            return gone
+        raise KernelError(call, error.errno or 0, remedy) from error
+
+
 def _read(name: str, directory: int) -> list[int]:
     """The numbers in a file of a cgroup; none where the cgroup was removed meanwhile."""
-    try:
+
+    def look() -> list[int]:
         with open(os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)) as file:
             return [int(line) for line in file]
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENODEV):
-            return []
-        raise
+
+    return _looking(f"reading {name}", look, [], remedy="")
 
 
 def _processes(cgroup: Cgroup) -> set[int]:
@@ -51,7 +61,7 @@ def _processes(cgroup: Cgroup) -> set[int]:
     for _path, _directories, _files, directory in os.fwalk(".", dir_fd=cgroup.fd):
         try:
             members = _read("cgroup.procs", directory)
-        except OSError as error:
+        except KernelError as error:
             if error.errno != errno.EOPNOTSUPP:
                 raise
             # It holds threads, of processes that are listed above it.
@@ -66,26 +76,15 @@ def _processes(cgroup: Cgroup) -> set[int]:
     return found - {_ENDED}
 
 
-_ENDED = -1
-
-
 def _process(thread: int) -> int:
     """The process of a thread; _ENDED where that has ended."""
-    try:
-        with open(f"/proc/{thread}/status", encoding="utf-8", errors="replace") as status:
+    path = f"/proc/{thread}/status"
+
+    def look() -> int:
+        with open(path, encoding="utf-8", errors="replace") as status:
             return next(int(line.split()[1]) for line in status if line.startswith("Tgid:"))
-    except (FileNotFoundError, ProcessLookupError):
-        return _ENDED
 
-
-def _looking(call: str, look: Callable[[], T], gone: T) -> T:
-    """What a look at another process returns, or `gone` where it has ended."""
-    try:
-        return look()
-    except OSError as error:
-        if error.errno in _GONE:
-            return gone
-        raise KernelError(call, error.errno or 0, _REMEDY) from error
+    return _looking(f"reading {path}", look, _ENDED)
 
 
 def _names(folder: str) -> list[int]:

@@ -12,9 +12,7 @@ from collections.abc import Iterator
 from ansible_collections.linux.cgnet.plugins.module_utils import _libbpf
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import KernelError
 
-STRUCT, ENUM = 4, 6  # BTF_KIND_*
-_SIZES = {STRUCT: 12, ENUM: 8}
-"""Bytes of struct btf_member and of struct btf_enum."""
+_ENUM = 6  # BTF_KIND_ENUM
 
 
 class Types:
@@ -31,17 +29,17 @@ class Types:
         """The name of a type by its id."""
         return self._text(self._call("btf__type_by_id", self._btf, number).contents.name_off)
 
-    def members(self, name: str, kind: int) -> dict[str, int]:
-        """The members of a struct or an enum, with an enum's values; none where there is none."""
+    def enum(self, name: str) -> dict[str, int]:
+        """The members of an enum and their values; none where there is no such enum."""
         if self._btf is None:
             return {}
         try:
-            number = self._call("btf__find_by_name_kind", self._btf, name.encode(), kind)
+            number = self._call("btf__find_by_name_kind", self._btf, name.encode(), _ENUM)
         except KernelError as error:
             if error.errno == errno.ENOENT:
                 return {}
             raise
-        found = self._call("btf__type_by_id", self._btf, number).contents.members(_SIZES[kind])
+        found = self._call("btf__type_by_id", self._btf, number).contents.members()
         return {self._text(member.name_off): int(member.value) for member in found}
 
 

@@ -16,6 +16,8 @@ description:
     has the old ones, before those are detached. What the old one's maps held is not carried over.
   - With O(name=policy), the bundled object of M(linux.cgnet.cgnet_policy) is loaded and stands ready on the cgroups;
     it enforces nothing until a policy is declared, and policies that are there move to the bundled version.
+  - With O(name=raw_xmit), the bundled object of M(linux.cgnet.cgnet_raw_xmit) is attached and enforces. That module
+    also looks for tasks that receive already, which this one does not.
 author:
   - cgnet contributors (!UNKNOWN)
 extends_documentation_fragment:
@@ -24,7 +26,7 @@ extends_documentation_fragment:
 options:
   name:
     description:
-      - Name of the object, 1 to 32 letters, digits and underscores. V(policy) is bundled; another name needs O(source).
+      - Name of the object, 1 to 32 letters, digits and underscores. V(policy) and V(raw_xmit) are bundled; another name needs O(source).
     type: str
     required: true
   source:
@@ -48,6 +50,7 @@ options:
     default: present
 seealso:
   - module: linux.cgnet.cgnet_policy
+  - module: linux.cgnet.cgnet_raw_xmit
 """
 
 EXAMPLES = r"""

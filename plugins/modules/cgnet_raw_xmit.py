@@ -37,7 +37,7 @@ options:
     elements: str
   state:
     description:
-      - Whether the cgroups' tasks are held. Other cgroups stay as they are.
+      - Whether the cgroups' tasks are held. Other cgroups that are held stay so, by the same version of the programs.
       - With V(absent), a cgroup that does not exist is fine.
     type: str
     choices: [present, absent]

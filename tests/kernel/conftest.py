@@ -139,6 +139,15 @@ def clear() -> None:
     assert kernel.names() == []
 
 
+@pytest.fixture(scope="module")
+def pair() -> Iterator[tuple[Group, Group]]:
+    """A cgroup that raw_xmit holds, and a sibling that it does not."""
+    with groups() as make:
+        made = make("ours"), make("other")
+        assert raw_xmit("ours")["changed"]
+        yield made
+
+
 @pytest.fixture(autouse=True, scope="module")
 def nothing_left() -> Iterator[None]:
     """What the tests of a file attached is gone after them, and so are its pins."""

@@ -15,9 +15,7 @@ import pytest
 
 from tests.kernel import tasks
 from tests.kernel.conftest import Group, apply, shipped
-from tests.kernel.seen import NAME, attached, everything
-from tests.kernel.tasks import outcome, priority
-from tests.kernel.test_raw_xmit import (
+from tests.kernel.raw import (
     ETH_P_ALL,
     OWN,
     deliver,
@@ -29,6 +27,8 @@ from tests.kernel.test_raw_xmit import (
     queued,
     sniffer,
 )
+from tests.kernel.seen import NAME, attached, everything
+from tests.kernel.tasks import outcome, priority
 from tests.kernel.uring import syscall
 
 pytestmark = pytest.mark.usefixtures("alone", "quick")

@@ -9,27 +9,16 @@ import fcntl
 import select
 import socket
 import struct
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.kernel.conftest import groups
+from tests.kernel.raw import PAYLOAD, PLACES, Pair, deliver
 from tests.kernel.tasks import outcome
-from tests.kernel.test_raw_xmit import PAYLOAD, PLACES, Pair, deliver, held
 
 SIZE = 4096
 FIONREAD = 0x541B
 V4, V6 = "127.0.0.1", "::1"
-
-
-@pytest.fixture(scope="module")
-def pair() -> Iterator[Pair]:
-    """A cgroup that is held, and a sibling that is not."""
-    with groups() as make:
-        made = make("ours"), make("other")
-        held("ours")
-        yield made
 
 
 IPPROTO_OF_TESTS = 253

@@ -10,16 +10,15 @@ import mmap
 import os
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.kernel import compat, tasks
 from tests.kernel.compat import Call, int80
-from tests.kernel.conftest import Group, groups
-from tests.kernel.tasks import outcome
-from tests.kernel.test_raw_xmit import (
+from tests.kernel.conftest import Group
+from tests.kernel.raw import (
     OWN,
     PAYLOAD,
     PLACES,
@@ -38,6 +37,7 @@ from tests.kernel.test_raw_xmit import (
     rx_ring,
     sniffer,
 )  # fmt: skip
+from tests.kernel.tasks import outcome
 from tests.kernel.uring import Message, Op, Sqe, ring, syscall
 
 Make = Callable[..., Group]
@@ -45,15 +45,6 @@ Make = Callable[..., Group]
 SENDMMSG = 307
 LO = ("lo", OWN)
 V4, V6 = ("127.0.0.1", 0), ("::1", 0)
-
-
-@pytest.fixture(scope="module")
-def pair() -> Iterator[Pair]:
-    """A cgroup that is held, and a sibling that is not."""
-    with groups() as make:
-        made = make("ours"), make("other")
-        held("ours")
-        yield made
 
 
 # Packet sockets

@@ -19,8 +19,7 @@ from typing import IO, Any
 import pytest
 
 from tests.kernel.conftest import Group
-from tests.kernel.tasks import ended, eventually, outcome, start
-from tests.kernel.test_raw_xmit import (
+from tests.kernel.raw import (
     OWN,
     deliver,
     emit,
@@ -31,6 +30,7 @@ from tests.kernel.test_raw_xmit import (
     rx_ring,
     sniffer,
 )
+from tests.kernel.tasks import ended, eventually, outcome, start
 from tests.kernel.uring import SETUP_SQPOLL, Message, Op, ring, syscall
 
 pytestmark = pytest.mark.usefixtures("quick")

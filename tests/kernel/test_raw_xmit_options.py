@@ -10,39 +10,28 @@ import functools
 import os
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.kernel import compat, uring
 from tests.kernel.compat import Low, SocketCall
-from tests.kernel.conftest import groups
-from tests.kernel.tasks import outcome
-from tests.kernel.test_raw_xmit import (
+from tests.kernel.raw import (
     AF_XDP,
     RINGS,
     RX_RING,
     SOL_PACKET,
     VERSION,
     Pair,
-    held,
     sniffer,
 )
+from tests.kernel.tasks import outcome
 from tests.kernel.uring import Sqe
 
 SYS_BIND = 49
 FANOUT, QDISC_BYPASS = 18, 20
 SOL_XDP, XDP_RX_RING = 283, 2
-
-
-@pytest.fixture(scope="module")
-def pair() -> Iterator[Pair]:
-    """A cgroup that is held, and a sibling that is not."""
-    with groups() as make:
-        made = make("ours"), make("other")
-        held("ours")
-        yield made
 
 
 def _set_by_socketcall(fd: int, level: int, name: int, value: bytes) -> None:

@@ -7,26 +7,14 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 from tests.kernel import tasks
-from tests.kernel.conftest import groups
+from tests.kernel.raw import PAYLOAD, Pair, heard
 from tests.kernel.tasks import outcome
-from tests.kernel.test_raw_xmit import PAYLOAD, Pair, heard, held
 
 V4, V6 = ("127.0.0.1", 0), ("::1", 0)
-
-
-@pytest.fixture(scope="module")
-def pair() -> Iterator[Pair]:
-    """A cgroup that is held, and a sibling that is not."""
-    with groups() as make:
-        made = make("ours"), make("other")
-        held("ours")
-        yield made
 
 
 def stream(family: int, address: Any) -> bytes:

@@ -18,9 +18,9 @@ import pytest
 
 from tests.kernel import compat
 from tests.kernel.compat import Call, Low, SocketCall, int80
-from tests.kernel.conftest import Group, groups
+from tests.kernel.conftest import Group
+from tests.kernel.raw import OWN, PAYLOAD, Pair, deliver, frame, held, sniffer
 from tests.kernel.tasks import outcome
-from tests.kernel.test_raw_xmit import OWN, PAYLOAD, Pair, deliver, frame, held, sniffer
 from tests.kernel.uring import RECV_MULTISHOT, SETUP_SQPOLL, Message, Op, Sqe, ring, syscall
 
 Make = Callable[..., Group]
@@ -30,15 +30,6 @@ SIZE = 4096
 MSG_ERRQUEUE = 0x2000
 SO_TIMESTAMPING, TX_SOFTWARE = 37, 1 << 1 | 1 << 4
 PREADV2, IO_SETUP, IO_GETEVENTS, IO_SUBMIT, RECVMMSG, PIDFD_GETFD = 327, 206, 208, 209, 299, 438
-
-
-@pytest.fixture(scope="module")
-def pair() -> Iterator[Pair]:
-    """A cgroup that is held, and a sibling that is not."""
-    with groups() as make:
-        made = make("ours"), make("other")
-        held("ours")
-        yield made
 
 
 # Sockets with something to read

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.linux.cgnet.plugins.module_utils import _sockets
-from ansible_collections.linux.cgnet.plugins.module_utils._errors import HostError
+from ansible_collections.linux.cgnet.plugins.module_utils._errors import HostError, KernelError
 from ansible_collections.linux.cgnet.plugins.module_utils._model import Cgroup, Ring
 
 from tests.unit.tasks import NOBODY, process, tasks
@@ -101,14 +101,14 @@ def test_threads_that_have_all_ended_are_of_no_process(
     assert _sockets.rings(group) == ()
 
 
-@pytest.mark.parametrize("error", [FileNotFoundError, ProcessLookupError])
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.ESRCH])
 def test_a_thread_that_ends_while_its_process_is_looked_up_is_of_none(
     group: Cgroup, tmp_path: Path, refusing: Refusing, monkeypatch: pytest.MonkeyPatch,
-    error: type[OSError],
+    number: int,
 ) -> None:  # fmt: skip
     def look(path: Any, *args: Any, **how: Any) -> Any:
         if path == f"/proc/{os.getpid()}/status":
-            raise error
+            raise OSError(number, "")
         return open(path, *args, **how)
 
     refusing(tasks(tmp_path, [], [os.getpid()]), {"cgroup.procs": errno.EOPNOTSUPP})
@@ -171,8 +171,9 @@ def test_a_cgroup_that_can_not_be_read_is_not_taken_for_empty(
     group: Cgroup, tmp_path: Path, refusing: Refusing, numbers: dict[str, int]
 ) -> None:
     refusing(tasks(tmp_path / "secret", [4]), numbers)
-    with pytest.raises(PermissionError):
+    with pytest.raises(KernelError) as caught:
         _sockets._processes(group)
+    assert str(caught.value) == f"reading {[*numbers][-1]}: EACCES (Permission denied)."
 
 
 # Which sockets receive into memory.

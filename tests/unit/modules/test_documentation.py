@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,12 @@ def test_the_notes_of_raw_xmit_tell_how_many_lsm_hooks_its_object_takes() -> Non
     notes = " ".join(yaml.safe_load(module("cgnet_raw_xmit").DOCUMENTATION)["notes"])
     hooks = [section for _name, section in built("raw_xmit")["programs"] if "lsm" in section]
     assert (len(set(hooks)), "It takes four of the hooks" in notes) == (4, True)
+
+
+def test_the_programs_that_are_bundled_are_named() -> None:
+    documentation = yaml.safe_load(module("cgnet_program").DOCUMENTATION)
+    (told, *_rest) = documentation["options"]["name"]["description"]
+    assert re.findall(r"V\((\w+)\)", told) == [*_action.BUNDLED]
 
 
 def test_what_is_returned_is_documented_with_a_sample(name: str) -> None:

@@ -24,6 +24,13 @@ static __always_inline bool ipv4_hides_mapped(const struct policy *p,
 	       ctx->user_ip6[2] == bpf_htonl(0xffff);
 }
 
+/* The floor: a raw header, and a socket from before the policy. */
+static __always_inline bool ipv4_refuses_packet(const struct policy *p,
+						const struct __sk_buff *skb)
+{
+	return ipv4_hidden(p) && skb->protocol == bpf_htons(ETH_P_IP);
+}
+
 /* set_retval() in these hooks: since 6.1. A bare 0 would be EPERM. */
 static __always_inline enum verdict ipv4_refuse(void)
 {

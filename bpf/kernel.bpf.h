@@ -12,6 +12,9 @@
 #include <linux/in6.h>
 #include <asm-generic/errno.h>
 #include <asm-generic/socket.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
@@ -31,6 +34,10 @@ enum family {
 enum type {
 	SOCK_RAW = 3,
 	SOCK_PACKET = 10,
+};
+
+enum message {
+	MSG_BATCH = 0x40000,	/* of sendmmsg(): another message comes after it */
 };
 
 enum level {
@@ -71,9 +78,21 @@ struct sock_common {
 	possible_net_t skc_net;
 };
 
+struct kernfs_node {
+	__u64 id;
+};
+
+struct cgroup {
+	struct kernfs_node *kn;
+};
+
+struct sock_cgroup_data {
+	struct cgroup *cgroup;
+};
+
 struct sock {
 	struct sock_common __sk_common;
-	__u32 sk_priority;
+	struct sock_cgroup_data sk_cgrp_data;
 };
 
 struct socket {
@@ -85,6 +104,32 @@ struct sockaddr {
 	char sa_data[14];
 };
 
+struct msghdr {
+	void *msg_name;
+	unsigned long msg_controllen;
+	unsigned int msg_flags;
+};
+
 #pragma clang attribute pop
+
+enum head {
+	SOCK_HEAD = 128,	/* bytes of struct sock that hold skc_net */
+};
+
+/*
+ * The cookie of a socket's network namespace, where bpf_get_netns_cookie() is
+ * not to be had: cgroup_skb has it since 6.15 only. The verifier lets nobody
+ * follow a pointer out of a bpf_sock, so the socket's beginning is copied. 0 if
+ * that fails, which no namespace has.
+ */
+static __always_inline __u64 netns_of(const struct bpf_sock *sk)
+{
+	__u64 head[SOCK_HEAD / sizeof(__u64)];
+	__u32 at = bpf_core_field_offset(struct sock_common, skc_net.net) / sizeof(__u64);
+
+	if (at >= SOCK_HEAD / sizeof(__u64) || bpf_probe_read_kernel(head, sizeof(head), sk))
+		return 0;
+	return BPF_CORE_READ((struct net *)head[at], net_cookie);
+}
 
 #endif

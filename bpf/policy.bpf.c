@@ -3,12 +3,8 @@
  * The hooks of cgnet_policy: one program each, a short list of the controls
  * that it asks. A program's name, without what stands before the first "_", is
  * its hook's; user space attaches only those that the declared controls need.
- *
- * bpf_get_local_storage() is called once in a program: what it returns is one
- * whole policy, old or new, whatever user space writes meanwhile.
  */
-#include "kernel.bpf.h"
-#include "policy.h"
+#include "policy_of.bpf.h"
 #include "priority.bpf.h"
 #include "tos.bpf.h"
 #include "bind_ports.bpf.h"
@@ -16,30 +12,6 @@
 #include "sockopts.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";
-
-/*
- * A u64 key makes this one value a cgroup for all programs attached to it
- * (since 5.9, 7d9c3427894f). It belongs to the cgroup that the program is
- * attached to, also when a task of a descendant triggers it.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_CGROUP_STORAGE);
-	__type(key, __u64);
-	__type(value, struct policy);
-} policies SEC(".maps");
-
-static __always_inline const struct policy *policy_in(__u64 netns)
-{
-	const struct policy *p = bpf_get_local_storage(&policies, 0);
-
-	return !p->netns || p->netns == netns ? p : NULL;
-}
-
-/* The policy that governs this call, or NULL. */
-#define policy_of(ctx) policy_in(bpf_get_netns_cookie(ctx))
-
-/* LSM programs have no helper for the cookie. */
-#define policy_of_sock(sk) policy_in((sk)->__sk_common.skc_net.net->net_cookie)
 
 /*
  * Attached for a moment, so that the kernel makes the cgroup's storage and the
@@ -73,7 +45,8 @@ int policy_setsockopt(struct bpf_sockopt *ctx)
 
 	if (!p)
 		return ALLOW;
-	if (priority_refuses(p, ctx) || tos_refuses(p, ctx) || sockopts_refuses(p, ctx)) {
+	if (priority_refuses(p, ctx->level, ctx->optname) || tos_refuses(p, ctx) ||
+	    sockopts_refuses(p, ctx->level, ctx->optname)) {
 		/* A descendant's program has set it already: 0 is always allowed. */
 		if (ctx->optlen == OPTLEN_HANDLED && tos_is_ip(ctx))
 			tos_set_keeping_priority(ctx, 0);
@@ -163,36 +136,21 @@ int policy_sockops(struct bpf_sock_ops *ctx)
 }
 
 /*
- * The families that cgroup/sock_create does not see: AF_PACKET, AF_UNIX,
- * AF_NETLINK and the rest.
+ * The floors. Every packet of IP that a socket of the cgroup sends comes here,
+ * whichever task holds the socket and whichever system call it used.
  */
-SEC("lsm_cgroup/socket_post_create")
-int BPF_PROG(policy_post_create, struct socket *sock)
+SEC("cgroup_skb/egress")
+int policy_egress(struct __sk_buff *skb)
 {
-	struct sock *sk = sock->sk;
-	const struct policy *p;
+	struct bpf_sock *sk = skb->sk ? bpf_sk_fullsock(skb->sk) : NULL;
+	const struct policy *p = bpf_get_local_storage(&policies, 0);
 
-	if (!sk)
+	if (!sk || (p->netns && p->netns != netns_of(sk)))
 		return ALLOW;
-	p = policy_of_sock(sk);
-	if (p)
-		priority_set(p, sk);
+	if (ipv4_refuses_packet(p, skb) || tos_refuses_packet(p, skb))
+		return REFUSE;
+	priority_packet(p, sk, skb);
 	return ALLOW;
 }
 
-/*
- * Accepted sockets of protocols that sockops does not see, in the context of
- * the task that accepts. A hook without a result must return 1.
- */
-SEC("lsm_cgroup/sock_graft")
-int BPF_PROG(policy_sock_graft, struct sock *sk)
-{
-	const struct policy *p;
-
-	if (!sk)
-		return ALLOW;
-	p = policy_of_sock(sk);
-	if (p)
-		priority_set(p, sk);
-	return ALLOW;
-}
+#include "policy_lsm.bpf.h"

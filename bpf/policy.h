@@ -47,10 +47,13 @@ struct policy {
 	__u64 netns;		/* cookie of the one network namespace that is
 				 * governed; 0: every one */
 	__u64 tos;		/* bit n: DSCP n may be used */
+	__u64 cgroup;		/* id of the cgroup that this is stored for */
 	__u32 controls;		/* enum control: what is governed */
 	__u32 flags;		/* enum flag */
 	__u32 priority;		/* SO_PRIORITY, host byte order */
 	__u32 below;		/* ports from 1 to below - 1 are governed */
+	__u32 level;		/* depth of the cgroup: 1 is a child of the root */
+	__u32 _unused;
 
 	/*
 	 * port_block[protocol][port / 256] is an index into block[], and a bit

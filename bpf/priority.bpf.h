@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * priority: every socket of the cgroup carries the declared SO_PRIORITY, and
- * its tasks can't change it.
+ * priority: every socket and every packet of the cgroup carries the declared
+ * SO_PRIORITY, and its tasks can't change it.
  *
- * The programs of a cgroup run before those of its ancestors. So that the most
- * specific default wins, one that finds a priority set leaves it.
+ * The most specific policy wins. A cgroup's programs run before those of its
+ * ancestors, so each marks the socket as its own, and an ancestor leaves what a
+ * deeper one has marked, for as long as that one governs.
  */
 #ifndef CGNET_PRIORITY_BPF_H
 #define CGNET_PRIORITY_BPF_H
@@ -12,22 +13,67 @@
 #include "kernel.bpf.h"
 #include "policy.h"
 
+/* Whose priority a socket carries. */
+struct mark {
+	__u64 cgroup;
+	__u32 level;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct mark);
+} marks SEC(".maps");
+
+enum governing {
+	GOVERNING_MAX = 1 << 16,	/* 16 bytes are taken for each at once */
+};
+
+/* The ids of the cgroups whose policy governs the priority; written by user space. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, GOVERNING_MAX);
+	__type(key, __u64);
+	__type(value, __u8);
+} governing SEC(".maps");
+
 static __always_inline bool priority_governs(const struct policy *p)
 {
 	return p->controls & CONTROL_PRIORITY;
 }
 
-static __always_inline bool priority_refuses(const struct policy *p,
-					     const struct bpf_sockopt *ctx)
+/*
+ * Whether a socket, in any of the verifier's forms of one, takes this policy's
+ * priority: not if a policy that is nearer to it has it. A fresh one is left to
+ * whichever policy came first.
+ */
+static __always_inline bool priority_claims(const struct policy *p, void *sk, bool fresh)
 {
-	return priority_governs(p) &&
-	       ctx->level == SOL_SOCKET && ctx->optname == SO_PRIORITY;
+	struct mark *m = bpf_sk_storage_get(&marks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+
+	if (!m)
+		return true;
+	if (m->cgroup != p->cgroup && (fresh || m->level > p->level) &&
+	    bpf_map_lookup_elem(&governing, &m->cgroup))
+		return false;
+	if (m->cgroup != p->cgroup) {
+		m->cgroup = p->cgroup;
+		m->level = p->level;
+	}
+	return true;
+}
+
+static __always_inline bool priority_refuses(const struct policy *p, int level, int name)
+{
+	return priority_governs(p) && level == SOL_SOCKET && name == SO_PRIORITY;
 }
 
 /* A socket at its creation, from cgroup/sock_create. */
 static __always_inline void priority_birth(const struct policy *p, struct bpf_sock *sk)
 {
-	if (priority_governs(p) && !sk->priority)
+	if (priority_governs(p) && priority_claims(p, sk, true))
 		sk->priority = p->priority;
 }
 
@@ -36,7 +82,7 @@ static __always_inline void priority_set(const struct policy *p, struct sock *sk
 {
 	__u32 priority = p->priority;
 
-	if (priority_governs(p) && !sk->sk_priority)
+	if (priority_governs(p) && priority_claims(p, sk, true))
 		bpf_setsockopt(sk, SOL_SOCKET, SO_PRIORITY, &priority, sizeof(priority));
 }
 
@@ -47,15 +93,44 @@ static __always_inline void priority_set(const struct policy *p, struct sock *sk
  */
 static __always_inline void priority_accepted(const struct policy *p, struct bpf_sock_ops *ctx)
 {
-	__u32 priority = 0;
+	struct bpf_sock *sk = ctx->sk;
+	__u32 priority = p->priority;
 
-	if (!priority_governs(p))
-		return;
-	bpf_getsockopt(ctx, SOL_SOCKET, SO_PRIORITY, &priority, sizeof(priority));
-	if (priority)
-		return;
-	priority = p->priority;
-	bpf_setsockopt(ctx, SOL_SOCKET, SO_PRIORITY, &priority, sizeof(priority));
+	if (priority_governs(p) && sk && priority_claims(p, sk, true))
+		bpf_setsockopt(ctx, SOL_SOCKET, SO_PRIORITY, &priority, sizeof(priority));
+}
+
+/* The floor: whatever the socket or a control message says, the packet carries it. */
+static __always_inline void priority_packet(const struct policy *p, struct bpf_sock *sk,
+					    struct __sk_buff *skb)
+{
+	if (priority_governs(p) && priority_claims(p, sk, false))
+		skb->priority = p->priority;
+}
+
+/*
+ * No egress program sees the frames of AF_PACKET, which carry the socket's
+ * priority. What would give them another, or take them past the queueing
+ * discipline, is refused.
+ */
+static __always_inline bool priority_bypass(const struct policy *p, const struct sock *sk,
+					    int level, int name)
+{
+	return priority_governs(p) && sk->__sk_common.skc_family == AF_PACKET &&
+	       level == SOL_PACKET && name == PACKET_QDISC_BYPASS;
+}
+
+/*
+ * Control messages may hold SO_PRIORITY (since 6.14, a32f3e9d1ed1). The hook is
+ * not asked about a later message of sendmmsg() that has the address of the one
+ * before, so a first one that more are to follow is refused too.
+ */
+static __always_inline bool priority_message(const struct policy *p, const struct sock *sk,
+					     const struct msghdr *message)
+{
+	return priority_governs(p) && sk->__sk_common.skc_family == AF_PACKET &&
+	       (message->msg_controllen ||
+		(message->msg_name && (message->msg_flags & MSG_BATCH)));
 }
 
 #endif

@@ -21,10 +21,9 @@ static __always_inline bool sockopts_listed(const struct policy *p, __u64 key)
 	return key != SOCKOPTS_UNUSED && p->sockopts[at % LIMIT_SOCKOPTS] == key;
 }
 
-static __always_inline bool sockopts_refuses(const struct policy *p,
-					     const struct bpf_sockopt *ctx)
+static __always_inline bool sockopts_refuses(const struct policy *p, int level, int name)
 {
-	__u64 key = (__u64)(__u32)ctx->level << 32 | (__u32)ctx->optname;
+	__u64 key = (__u64)(__u32)level << 32 | (__u32)name;
 	bool allows = p->flags & FLAG_SOCKOPTS_ALLOW;
 
 	return (p->controls & CONTROL_SOCKOPTS) && sockopts_listed(p, key) != allows;

@@ -13,6 +13,7 @@
 enum tos {
 	TOS_DSCP_SHIFT = 2,
 	TOS_BYTE = 0xff,
+	TCLASS_SHIFT = 4,	/* of the header's first two bytes, behind the version */
 	TCLASS_DEFAULT = -1,	/* IPV6_TCLASS: back to 0 */
 	TCLASS_MAX = 0xff,
 };
@@ -105,6 +106,24 @@ static __always_inline bool tos_refuses_bind(const struct policy *p, struct bpf_
 	    bpf_getsockopt(ctx, level, name, &tos, sizeof(tos)))
 		return false;
 	return !tos_listed(p, tos);
+}
+
+/*
+ * The floor: what the packet says, whether by a socket's option, a control
+ * message, or a header that the task has written itself. A cgroup_skb program's
+ * packet begins at the network header.
+ */
+static __always_inline bool tos_refuses_packet(const struct policy *p, struct __sk_buff *skb)
+{
+	__be16 begin;
+
+	if (!(p->controls & CONTROL_TOS))
+		return false;
+	if (bpf_skb_load_bytes(skb, 0, &begin, sizeof(begin)))
+		return true;
+	if (skb->protocol == bpf_htons(ETH_P_IP))	/* the second byte */
+		return !tos_listed(p, bpf_ntohs(begin));
+	return !tos_listed(p, bpf_ntohs(begin) >> TCLASS_SHIFT);
 }
 
 #endif

@@ -49,15 +49,18 @@ class Limit(enum.IntEnum):
 
 
 class Policy(ctypes.LittleEndianStructure):
-    """struct policy: 4064 bytes."""
+    """struct policy: 4080 bytes."""
 
     _fields_ = (
         ("netns", ctypes.c_uint64),
         ("tos", ctypes.c_uint64),
+        ("cgroup", ctypes.c_uint64),
         ("controls", ctypes.c_uint32),
         ("flags", ctypes.c_uint32),
         ("priority", ctypes.c_uint32),
         ("below", ctypes.c_uint32),
+        ("level", ctypes.c_uint32),
+        ("_unused", ctypes.c_uint32),
         ("port_block", ctypes.c_uint8 * 256 * 2),
         ("block", ctypes.c_uint64 * 4 * 78),
         ("sockopts", ctypes.c_uint64 * 128),
@@ -65,17 +68,20 @@ class Policy(ctypes.LittleEndianStructure):
 
 
 LAYOUT: dict[str, Any] = {
-    "size": 4064,
+    "size": 4080,
     "fields": [
         ["netns", 0, "u64"],
         ["tos", 8, "u64"],
-        ["controls", 16, "u32"],
-        ["flags", 20, "u32"],
-        ["priority", 24, "u32"],
-        ["below", 28, "u32"],
-        ["port_block", 32, [["u8", 256], 2]],
-        ["block", 544, [["u64", 4], 78]],
-        ["sockopts", 3040, ["u64", 128]],
+        ["cgroup", 16, "u64"],
+        ["controls", 24, "u32"],
+        ["flags", 28, "u32"],
+        ["priority", 32, "u32"],
+        ["below", 36, "u32"],
+        ["level", 40, "u32"],
+        ["_unused", 44, "u32"],
+        ["port_block", 48, [["u8", 256], 2]],
+        ["block", 560, [["u64", 4], 78]],
+        ["sockopts", 3056, ["u64", 128]],
     ],
     "enums": {
         "control": {

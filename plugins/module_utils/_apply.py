@@ -18,6 +18,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
     Action,
     Attach,
     Detach,
+    Govern,
     Hold,
     Load,
     Store,
@@ -40,6 +41,9 @@ class Verbs(Protocol):
 
     def store(self, name: str, version: str, cgroup: int, value: bytes) -> None:
         """Replace what is stored for a cgroup."""
+
+    def govern(self, name: str, version: str, cgroup: int, governs: bool) -> None:
+        """Say whether a cgroup's policy governs the priority."""
 
     def attach(self, name: str, version: str, cgroup: Cgroup, program: Program) -> None:
         """Attach a pinned program by a link, and pin that."""
@@ -68,6 +72,8 @@ def apply(
             kernel.hold(name, action.version, action.cgroup, action.program)
         elif isinstance(action, Store):
             kernel.store(name, action.version, action.cgroup, action.value)
+        elif isinstance(action, Govern):
+            kernel.govern(name, action.version, action.cgroup, action.governs)
         elif isinstance(action, Attach):
             kernel.attach(name, action.version, action.cgroup, action.program)
         elif isinstance(action, Detach):

@@ -9,19 +9,18 @@ Everything is known by its pin below <bpffs>/cgnet and nothing else is touched.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import fcntl
 import os
 import socket
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from ansible_collections.linux.cgnet.plugins.module_utils import (
     _libbpf,
     _loader,
     _slots,
     _sockets,
+    _storage,
     _vmlinux,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._cgroup import Hierarchy, bpffs
@@ -76,9 +75,11 @@ class Kernel:
             lsm = tuple(active.read().strip().split(","))
         with _vmlinux.types() as types:
             known = "BPF_LSM_CGROUP" in types.enum("bpf_attach_type")
+            messages = "priority" in types.struct("sockcm_cookie")
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             cookie = probe.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8)
-        return Facts(os.uname().release, lsm, known, int.from_bytes(cookie, "little"))
+        number = int.from_bytes(cookie, "little")
+        return Facts(os.uname().release, lsm, known, messages, number)
 
     def slots(self) -> Slots:
         """The LSM hooks that are taken, by whomever."""
@@ -131,15 +132,17 @@ class Kernel:
         for program in _listed(self.layout.programs(name, version)):
             with _libbpf.closing(_libbpf.get(self.layout.program(name, version, program))) as fd:
                 programs[program] = _libbpf.info(fd, _libbpf.ProgInfo()).id
-        values = self._values(name, version)
+        maps = self.layout.maps(name, version)
+        values, governing = _storage.values(maps), _storage.governing(maps)
         linked = [int(entry) for entry in _listed(self.layout.links(name, version))]
         cgroups = {}
-        for cgroup in sorted({*linked, *values}):
+        for cgroup in sorted({*linked, *values, *governing}):
             states = self._links(name, version, cgroup, programs)
             cgroups[cgroup] = Held(
                 frozenset(program for program, alive in states.items() if alive),
                 frozenset(program for program, alive in states.items() if not alive),
                 values.get(cgroup),
+                cgroup in governing,
             )
         return Loaded(frozenset(programs), cgroups)
 
@@ -158,37 +161,6 @@ class Kernel:
                 and link.prog_id == programs.get(program)
             )
         return states
-
-    def _storage(self, name: str, version: str) -> tuple[int, int] | None:
-        """A descriptor of a version's cgroup storage map and its value's size, or None."""
-        for pinned in _listed(self.layout.maps(name, version)):
-            fd = _libbpf.get(f"{self.layout.maps(name, version)}/{pinned}")
-            shape = _libbpf.info(fd, _libbpf.MapInfo())
-            if shape.type == _libbpf.MAP_TYPE_CGROUP_STORAGE and shape.key_size == 8:
-                return fd, int(shape.value_size)
-            os.close(fd)
-        return None
-
-    def _values(self, name: str, version: str) -> dict[int, bytes]:
-        """Cgroup id → what is stored for it, for every cgroup that has storage."""
-        storage = self._storage(name, version)
-        if storage is None:
-            return {}
-        found: dict[int, bytes] = {}
-        fd, size = storage
-        with _libbpf.closing(fd):
-            key, value = ctypes.c_uint64(), ctypes.create_string_buffer(size)
-            last: Any = None
-            while True:
-                try:
-                    self.libbpf.call("bpf_map_get_next_key", fd, last, ctypes.byref(key))
-                    self.libbpf.call("bpf_map_lookup_elem", fd, ctypes.byref(key), value)
-                except KernelError as error:
-                    if error.errno == errno.ENOENT:
-                        return found  # the end, or a cgroup that went meanwhile
-                    raise
-                found[key.value] = value.raw
-                last = ctypes.byref(ctypes.c_uint64(key.value))
 
     # Changing
 
@@ -238,15 +210,11 @@ class Kernel:
 
     def store(self, name: str, version: str, cgroup: int, value: bytes) -> None:
         """Replace what is stored for a cgroup; a program sees all of the old or of the new."""
-        storage = self._storage(name, version)
-        if storage is None:
-            raise KernelError(f"{self.layout.maps(name, version)} has no storage", errno.ENOENT)
-        fd, size = storage
-        with _libbpf.closing(fd):
-            if len(value) != size:  # the kernel would read as much as the map's values have
-                raise KernelError(f"storing {len(value)} bytes where {size} are", errno.EINVAL)
-            key = ctypes.c_uint64(cgroup)
-            self.libbpf.call("bpf_map_update_elem", fd, ctypes.byref(key), value, 0)
+        _storage.store(self.layout.maps(name, version), cgroup, value)
+
+    def govern(self, name: str, version: str, cgroup: int, governs: bool) -> None:
+        """Say whether a cgroup's policy governs the priority: an ancestor's program asks that."""
+        _storage.govern(self.layout.maps(name, version), cgroup, governs)
 
     def attach(self, name: str, version: str, cgroup: Cgroup, program: Program) -> None:
         """Attach a pinned program to a cgroup, for as long as the link's pin stands."""

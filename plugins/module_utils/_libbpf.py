@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import functools
 import os
 from collections.abc import Iterator
 from ctypes import POINTER, c_char_p, c_int, c_int32, c_size_t, c_uint32, c_uint64, c_void_p
-from typing import Any
+from typing import Any, TypeVar
 
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import HostError, KernelError
 
 # struct bpf_link_info's union: a struct of its own for links of type cgroup.
 LINK_TYPE_CGROUP = 3
+MAP_TYPE_HASH = 1
 MAP_TYPE_CGROUP_STORAGE = 19
 
 
@@ -98,15 +100,24 @@ class BtfEnum(ctypes.Structure):
     _fields_ = (("name_off", c_uint32), ("value", c_int32))
 
 
+class BtfMember(ctypes.Structure):
+    """struct btf_member (linux/btf.h): one member of a struct."""
+
+    _fields_ = (("name_off", c_uint32), ("type", c_uint32), ("offset", c_uint32))
+
+
+_Member = TypeVar("_Member", BtfEnum, BtfMember)
+
+
 class BtfType(ctypes.Structure):
     """struct btf_type (linux/btf.h)."""
 
     _fields_ = (("name_off", c_uint32), ("info", c_uint32), ("size", c_uint32))
 
-    def members(self) -> list[BtfEnum]:
-        """The members of an enum, which stand behind it."""
+    def members(self, shape: type[_Member]) -> list[_Member]:
+        """The members of an enum or a struct, which stand behind it."""
         behind = ctypes.addressof(self) + ctypes.sizeof(self)
-        return list((BtfEnum * (self.info & 0xFFFF)).from_address(behind))
+        return list((shape * (self.info & 0xFFFF)).from_address(behind))
 
 
 def _negative(call: str, result: int, _args: Any) -> int:
@@ -152,6 +163,7 @@ _TABLE: dict[str, tuple[Any, tuple[Any, ...], Any]] = {
     "bpf_link_detach": (c_int, (c_int,), _negative),
     "bpf_map_lookup_elem": (c_int, (c_int, c_void_p, c_void_p), _negative),
     "bpf_map_update_elem": (c_int, (c_int, c_void_p, c_void_p, c_uint64), _negative),
+    "bpf_map_delete_elem": (c_int, (c_int, c_void_p), _negative),
     "bpf_map_get_next_key": (c_int, (c_int, c_void_p, c_void_p), _negative),
     "btf__load_vmlinux_btf": (c_void_p, (), _null),
     "btf__free": (None, (c_void_p,), _plain),
@@ -216,6 +228,20 @@ def get(path: str) -> int:
         return int(library().call("bpf_obj_get", os.fsencode(path)))
     except KernelError as error:
         raise KernelError(f"bpf_obj_get({path})", error.errno) from error
+
+
+def keys(fd: int) -> Iterator[int]:
+    """The keys of a map, each a u64."""
+    key, last = c_uint64(), None
+    while True:
+        try:
+            library().call("bpf_map_get_next_key", fd, last, ctypes.byref(key))
+        except KernelError as error:
+            if error.errno == errno.ENOENT:
+                return
+            raise
+        yield key.value
+        last = ctypes.byref(c_uint64(key.value))
 
 
 def attach_type(section: str) -> int:

@@ -56,12 +56,14 @@ class Facts:
 
     `lsm` is the kernel's list of active security modules, or None where
     securityfs is not mounted; `lsm_cgroup` says that the kernel's own BTF knows
-    that attach type; `netns_cookie` names this process's network namespace.
+    that attach type; `priority_messages` that a control message may set a packet's
+    priority; `netns_cookie` names this process's network namespace.
     """
 
     release: str
     lsm: tuple[str, ...] | None
     lsm_cgroup: bool
+    priority_messages: bool
     netns_cookie: int
 
 
@@ -126,12 +128,14 @@ class Held:
 
     `attached` are programs whose pinned link is alive and runs the pinned
     program; `broken` are pinned links that do not; `value` is what is stored,
-    or None where the kernel has made no storage yet.
+    or None where the kernel has made no storage yet; `governs` that it is among
+    the cgroups whose policy governs the priority.
     """
 
     attached: frozenset[str] = frozenset()
     broken: frozenset[str] = frozenset()
     value: bytes | None = None
+    governs: bool = False
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ every program takes for "not configured".
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Union
 
 from ansible_collections.linux.cgnet.plugins.module_utils._model import (
@@ -52,6 +52,15 @@ class Store:
 
 
 @dataclass(frozen=True)
+class Govern:
+    """Say whether a cgroup's policy governs the priority: an ancestor's program asks that."""
+
+    version: str
+    cgroup: int
+    governs: bool
+
+
+@dataclass(frozen=True)
 class Attach:
     """Attach a program to a cgroup by a pinned link."""
 
@@ -76,20 +85,21 @@ class Unload:
     version: str
 
 
-Action = Union[Load, Hold, Store, Attach, Detach, Unload]
+Action = Union[Load, Hold, Store, Govern, Attach, Detach, Unload]
 
 
 @dataclass(frozen=True)
 class Want:
     """What one cgroup shall have of an object; no programs: nothing of it.
 
-    `value` None leaves what is stored alone. `keep` are programs that are left
-    as they are, attached or not.
+    `value` None leaves what is stored alone; `governs` tells whether it governs the
+    priority. `keep` are programs that are left as they are, attached or not.
     """
 
     cgroup: Cgroup
     programs: tuple[Program, ...] = ()
     value: bytes | None = None
+    governs: bool = False
     keep: frozenset[str] = frozenset()
 
 
@@ -104,12 +114,16 @@ def describe(action: Action, paths: dict[int, str]) -> dict[str, Any]:
     shown["cgroup"] = paths.get(number, f"id {number}")
     if isinstance(action, Store):
         return {**shown, "bytes": len(action.value), "cleared": not any(action.value)}
+    if isinstance(action, Govern):
+        return {**shown, "governs": action.governs}
     program = action.program
     return {**shown, "program": program.name if isinstance(program, Program) else program}
 
 
 def _present(want: Want, version: str, held: Held, holder: Program | None) -> list[Action]:
     steps: list[Action] = []
+    if want.governs and not held.governs:
+        steps.append(Govern(version, want.cgroup.id, True))
     if want.value is not None and held.value != want.value:
         if held.value is None and holder is not None:
             steps.append(Hold(version, want.cgroup, holder))
@@ -121,7 +135,10 @@ def _present(want: Want, version: str, held: Held, holder: Program | None) -> li
         if program.name not in held.attached
     ]
     spare = held.attached - {program.name for program in want.programs} - want.keep
-    return steps + [Detach(version, want.cgroup.id, name) for name in sorted(spare)]
+    steps += [Detach(version, want.cgroup.id, name) for name in sorted(spare)]
+    if held.governs and not want.governs:
+        steps.append(Govern(version, want.cgroup.id, False))
+    return steps
 
 
 def _absent(version: str, cgroup: int, held: Held, keep: frozenset[str]) -> list[Action]:
@@ -130,6 +147,8 @@ def _absent(version: str, cgroup: int, held: Held, keep: frozenset[str]) -> list
     ]
     if held.value is not None and any(held.value):
         steps.append(Store(version, cgroup, bytes(len(held.value))))
+    if held.governs:
+        steps.append(Govern(version, cgroup, False))
     return steps
 
 
@@ -180,7 +199,7 @@ def plan(
         for cgroup in sorted(set(leaving) & set(loaded.cgroups)):
             held = loaded.cgroups[cgroup]
             if cgroup not in observed.alive:  # its storage went with it
-                held = Held(held.attached, held.broken)
+                held = replace(held, value=None)
             steps += _absent(name, cgroup, held, leaving[cgroup])
         if not (name == version and present) and not _occupied(loaded, leaving):
             steps.append(Unload(name))

@@ -31,8 +31,10 @@ from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
     Action,
     Attach,
     Detach,
+    Govern,
     Hold,
     Load,
+    Store,
     Unload,
     Want,
 )
@@ -107,9 +109,15 @@ def _declared(entries: list[dict[str, Any]], hierarchy: Hierarchy) -> list[Decla
     return found
 
 
-def hooks(policy: Policy, bpf_object: BpfObject) -> tuple[Program, ...]:
+def hooks_of(control: str, facts: Facts) -> list[str]:
+    """The programs that enforce a control on this kernel."""
+    needless = () if facts.priority_messages else (_policy.ON_MESSAGES,)
+    return [hook for hook in _policy.CONTROLS[control].hooks if hook not in needless]
+
+
+def hooks(policy: Policy, bpf_object: BpfObject, facts: Facts) -> tuple[Program, ...]:
     """The programs that enforce a policy's controls, in the object's order."""
-    needed = {hook for name in _policy.controls(policy) for hook in _policy.CONTROLS[name].hooks}
+    needed = {hook for name in _policy.controls(policy) for hook in hooks_of(name, facts)}
     return tuple(program for program in bpf_object.programs if program.name in needed)
 
 
@@ -118,7 +126,7 @@ def verdicts(policy: Policy, bpf_object: BpfObject, facts: Facts) -> dict[str, s
     programs = {program.name: program for program in bpf_object.programs}
     found = {}
     for name in _policy.controls(policy):
-        lacks = [_support.missing(programs[hook], facts) for hook in _policy.CONTROLS[name].hooks]
+        lacks = [_support.missing(programs[hook], facts) for hook in hooks_of(name, facts)]
         found[name] = "; ".join(dict.fromkeys(filter(None, lacks))) or ENFORCED
     return found
 
@@ -163,12 +171,13 @@ def prepare(params: Mapping[str, Any], kernel: Kernel) -> Job:
                     remedy = 'To apply what is possible all the same: "on_unsupported: warn"'
                     raise UnsupportedError(path, control, verdict, remedy)
                 warnings.append(f"{path}: {control} is not enforced in full: {verdict}")
-        programs = hooks(item.policy, bpf_object)
+        programs = hooks(item.policy, bpf_object, facts)
         fixed.append(
             Want(
                 item.cgroup,
                 tuple(p for p in programs if not _support.missing(p, facts)),
-                _policy.encode(item.policy, facts.netns_cookie),
+                _policy.encode(item.policy, facts.netns_cookie, item.cgroup),
+                item.policy.priority is not None,
                 frozenset({HOLDER}),
             )
         )
@@ -195,10 +204,16 @@ def prepare(params: Mapping[str, Any], kernel: Kernel) -> Job:
             old = shown(observed, want.cgroup.id, version, facts.netns_cookie)
             lost = [step.program.name for step in steps if isinstance(step, Attach)]
             new = _policy.show(policy) if policy else None
-            if old == new:  # the same policy, with hooks that lack or are too many
+            if old == new:  # the same policy, with something that lacks or is too much
                 detached = [step.program for step in steps if isinstance(step, Detach)]
-                spare = [program for program in detached if program not in lost]
-                then = {"detached": lost, "attached besides": spare}
+                told = [step.governs for step in steps if isinstance(step, Govern)]
+                then = {
+                    "detached": lost,
+                    "attached besides": [program for program in detached if program not in lost],
+                    "not governing": ["priority"] if True in told else [],
+                    "governing besides": ["priority"] if told == [False] else [],
+                    "altered": ["policy"] if any(isinstance(s, Store) for s in steps) else [],
+                }
                 old = {**(old or {}), **{what: names for what, names in then.items() if names}}
             if old is not None:
                 before[path] = old

@@ -23,6 +23,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._abi import Policy as 
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import InputError
 from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     BindPorts,
+    Cgroup,
     Policy,
     Sockopts,
 )
@@ -191,6 +192,9 @@ def _get_sockopts(raw: Struct) -> Sockopts:
     )
 
 
+ON_MESSAGES = "policy_sendmsg"
+"""The program that only a kernel whose control messages may set the priority needs."""
+
 CONTROLS: dict[str, ControlSpec] = {
     "priority": ControlSpec(
         Control.PRIORITY,
@@ -198,8 +202,11 @@ CONTROLS: dict[str, ControlSpec] = {
             "policy_sock_create",
             "policy_setsockopt",
             "policy_sockops",
+            "policy_egress",
             "policy_post_create",
             "policy_sock_graft",
+            "policy_lsm_setsockopt",
+            ON_MESSAGES,
         ),
         _values.parse_priority,
         _values.show_priority,
@@ -208,7 +215,7 @@ CONTROLS: dict[str, ControlSpec] = {
     ),
     "tos": ControlSpec(
         Control.TOS,
-        ("policy_setsockopt", "policy_bind4", "policy_bind6"),
+        ("policy_setsockopt", "policy_bind4", "policy_bind6", "policy_egress"),
         _values.parse_tos,
         _values.show_tos,
         _put_tos,
@@ -232,6 +239,7 @@ CONTROLS: dict[str, ControlSpec] = {
             "policy_connect6",
             "policy_sendmsg4",
             "policy_sendmsg6",
+            "policy_egress",
         ),
         _parse_ipv4,
         str,
@@ -240,7 +248,7 @@ CONTROLS: dict[str, ControlSpec] = {
     ),
     "sockopts": ControlSpec(
         Control.SOCKOPTS,
-        ("policy_setsockopt",),
+        ("policy_setsockopt", "policy_lsm_setsockopt"),
         _parse_sockopts,
         _show_sockopts,
         _put_sockopts,
@@ -280,9 +288,11 @@ def show(policy: Policy) -> dict[str, Any]:
     return {**shown, "netns": policy.netns}
 
 
-def encode(policy: Policy, netns_cookie: int) -> bytes:
-    """The SIZE bytes of struct policy; `netns_cookie` is that of the host's namespace."""
+def encode(policy: Policy, netns_cookie: int, cgroup: Cgroup) -> bytes:
+    """The SIZE bytes of a cgroup's struct policy; the cookie is that of the host's namespace."""
     raw = Struct()
+    raw.cgroup = cgroup.id
+    raw.level = cgroup.path.count("/") + 1
     raw.netns = NETNS_ANY if policy.netns == "any" else netns_cookie
     for name in controls(policy):
         raw.controls |= CONTROLS[name].bit

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible_collections.linux.cgnet.plugins.module_utils import _policies, _support
+from ansible_collections.linux.cgnet.plugins.module_utils import _policies, _policy, _support
 from ansible_collections.linux.cgnet.plugins.module_utils._abi import LAYOUT
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
     InputError,
@@ -92,6 +92,14 @@ def _stored(observed: Observed, version: str, cgroup: int) -> bytes | None:
     return None
 
 
+def _governs(observed: Observed, version: str, cgroup: int, moved: bytes | None) -> bool:
+    """Whether the policy that a cgroup has in the end governs the priority."""
+    current = observed.versions.get(version, Loaded(frozenset(), {})).cgroups.get(cgroup, Held())
+    stored = moved or current.value
+    policy = _policy.decode(stored, _policy.NETNS_ANY) if stored else None
+    return policy is not None and policy.priority is not None
+
+
 def _programs(observed: Observed, bpf_object: BpfObject, cgroup: int) -> tuple[Program, ...]:
     """What the bundled object has on a cgroup: what its policy needs there, and the holder."""
     wanted = {_policies.HOLDER}
@@ -143,7 +151,10 @@ def job(
         for cgroup in [*(cgroups or ()), *_open(kernel, observed, version, cgroups or [])]:
             if name == _policies.OBJECT:
                 value = _stored(observed, version, cgroup.id)
-                found.append(Want(cgroup, _programs(observed, bpf_object, cgroup.id), value))
+                held = _programs(observed, bpf_object, cgroup.id)
+                found.append(
+                    Want(cgroup, held, value, _governs(observed, version, cgroup.id, value))
+                )
             else:
                 found.append(Want(cgroup, programs))
         return found

@@ -8,11 +8,16 @@ from __future__ import annotations
 import contextlib
 import errno
 from collections.abc import Iterator
+from typing import TypeVar
 
 from ansible_collections.linux.cgnet.plugins.module_utils import _libbpf
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import KernelError
 
-_ENUM = 6  # BTF_KIND_ENUM
+# BTF_KIND_STRUCT and BTF_KIND_ENUM (linux/btf.h)
+_STRUCT, _ENUM = 4, 6
+
+
+_Member = TypeVar("_Member", _libbpf.BtfEnum, _libbpf.BtfMember)
 
 
 class Types:
@@ -29,18 +34,27 @@ class Types:
         """The name of a type by its id."""
         return self._text(self._call("btf__type_by_id", self._btf, number).contents.name_off)
 
-    def enum(self, name: str) -> dict[str, int]:
-        """The members of an enum and their values; none where there is no such enum."""
+    def _members(self, name: str, kind: int, shape: type[_Member]) -> list[_Member]:
         if self._btf is None:
-            return {}
+            return []
         try:
-            number = self._call("btf__find_by_name_kind", self._btf, name.encode(), _ENUM)
+            number = self._call("btf__find_by_name_kind", self._btf, name.encode(), kind)
         except KernelError as error:
             if error.errno == errno.ENOENT:
-                return {}
+                return []
             raise
-        found = self._call("btf__type_by_id", self._btf, number).contents.members()
+        found = self._call("btf__type_by_id", self._btf, number).contents
+        return list(found.members(shape))
+
+    def enum(self, name: str) -> dict[str, int]:
+        """The members of an enum and their values; none where there is no such enum."""
+        found = self._members(name, _ENUM, _libbpf.BtfEnum)
         return {self._text(member.name_off): int(member.value) for member in found}
+
+    def struct(self, name: str) -> list[str]:
+        """The names of a struct's members; none where there is no such struct."""
+        found = self._members(name, _STRUCT, _libbpf.BtfMember)
+        return [self._text(member.name_off) for member in found]
 
 
 @contextlib.contextmanager

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.linux.cgnet.plugins.module_utils import _policies
 from ansible_collections.linux.cgnet.plugins.module_utils._kernel import LOCK, Kernel
-from ansible_collections.linux.cgnet.plugins.module_utils._policy import CONTROLS
 
 from tests.kernel import tasks
 from tests.kernel.conftest import Group, apply, break_link, info, program, shipped
@@ -77,7 +77,7 @@ def test_a_policy_is_told_with_what_is_attached(group: Make) -> None:
                 "programs": PROGRAMS,
                 "cgroups": {
                     "ours": entry(["policy_bind4", "policy_bind6"]),
-                    "theirs": entry(sorted(CONTROLS["priority"].hooks)),
+                    "theirs": entry(sorted(_policies.hooks_of("priority", Kernel.open().facts()))),
                 },
             }
         }

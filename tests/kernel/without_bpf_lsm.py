@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.linux.cgnet.plugins.module_utils import _policy, _reconcile
+from ansible_collections.linux.cgnet.plugins.module_utils import _policies, _policy, _reconcile
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import UnsupportedError
 from ansible_collections.linux.cgnet.plugins.module_utils._kernel import Kernel
 from ansible_collections.linux.cgnet.plugins.module_utils._policy import CONTROLS
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("alone")
 Make = Callable[..., Group]
 
 POLICY = shipped()
-LSM_HOOKS = ("policy_post_create", "policy_sock_graft")
+LSM_HOOKS = {name for name, section in POLICY.manifest["programs"] if "lsm_cgroup/" in section}
 LACKS = (
     'the hook socket_post_create needs "bpf" in /sys/kernel/security/lsm, which reads '
     '"{0}": boot with "lsm={1},bpf" on the kernel\'s command line'
@@ -38,8 +38,8 @@ NEED_NO_LSM: dict[str, Any] = {
     "tos": ["af21"],
     "bind_ports": {"tcp": [443]},
     "ipv4": "hidden",
-    "sockopts": {"deny": ["SOL_SOCKET/SO_MARK"]},
 }
+SOCKOPTS = {"deny": ["SOL_SOCKET/SO_MARK"]}
 
 
 def active() -> str:
@@ -50,6 +50,13 @@ def lacks(hook: str = "socket_post_create") -> str:
     """What a host without the BPF LSM is told of a hook."""
     boot = active().replace("capability,", "")
     return LACKS.format(active(), boot).replace("socket_post_create", hook)
+
+
+def why() -> str:
+    """What it is told of the priority."""
+    hooks = _policies.hooks_of("priority", Kernel.open().facts())
+    sections = dict(POLICY.manifest["programs"])
+    return "; ".join(lacks(sections[hook].split("/")[1]) for hook in hooks if hook in LSM_HOOKS)
 
 
 def born(family: int) -> int:
@@ -85,9 +92,9 @@ def test_an_lsm_program_loads_and_attaches_and_is_never_run(group: Make) -> None
     hooks = [each for each in bpf_object.programs if each.name in CONTROLS["priority"].hooks]
     for hook in hooks:
         kernel.attach("policy", bpf_object.version, cgroup, hook)
-    value = _policy.encode(_policy.parse({"priority": 6}, ""), kernel.facts().netns_cookie)
+    value = _policy.encode(_policy.parse({"priority": 6}, ""), kernel.facts().netns_cookie, cgroup)
     kernel.store("policy", bpf_object.version, cgroup.id, value)
-    assert set(LSM_HOOKS) < {hook.name for hook in hooks}
+    assert {hook.name for hook in hooks} > LSM_HOOKS
     assert attached(ours.id) == sorted(hook.name[:NAME] for hook in hooks)
     assert ours.run(lambda: [born(socket.AF_INET), born(socket.AF_INET6)]) == [6, 6]
     families = (socket.AF_UNIX, socket.AF_NETLINK, socket.AF_PACKET)
@@ -109,7 +116,7 @@ def test_priority_is_refused_before_anything_is_changed(group: Make) -> None:
         with pytest.raises(UnsupportedError) as refused:
             apply(policies, check=check)
         assert str(refused.value) == (
-            f"ours: priority can't be enforced on this host: {lacks()}; {lacks('sock_graft')}. "
+            f"ours: priority can't be enforced on this host: {why()}. "
             "Nothing was changed. "
             'To apply what is possible all the same: "on_unsupported: warn".'
         )
@@ -119,11 +126,10 @@ def test_priority_is_refused_before_anything_is_changed(group: Make) -> None:
 def test_with_a_warning_the_rest_is_applied_and_what_lacks_is_told(group: Make) -> None:
     ours = group("ours")
     policies = [{"cgroup": "ours", "priority": 6, "bind_ports": {"tcp": [443]}}]
-    why = f"{lacks()}; {lacks('sock_graft')}"
     result = apply(policies, on_unsupported="warn")
-    assert result["controls"] == {"ours": {"priority": why, "bind_ports": "enforced"}}
-    assert result["warnings"] == [f"ours: priority is not enforced in full: {why}"]
-    wanted = {*CONTROLS["priority"].hooks, *CONTROLS["bind_ports"].hooks} - set(LSM_HOOKS)
+    assert result["controls"] == {"ours": {"priority": why(), "bind_ports": "enforced"}}
+    assert result["warnings"] == [f"ours: priority is not enforced in full: {why()}"]
+    wanted = {*CONTROLS["priority"].hooks, *CONTROLS["bind_ports"].hooks} - LSM_HOOKS
     assert attached(ours.id) == sorted(hook[:NAME] for hook in wanted)
 
     def look() -> list[Any]:
@@ -148,20 +154,34 @@ def test_what_needs_no_lsm_is_enforced(group: Make) -> None:
             return [
                 *ports,
                 outcome(set_tos, sock, 0xB8),
-                outcome(sock.setsockopt, socket.SOL_SOCKET, tasks.SO_MARK, 1),
                 outcome(socket.socket, socket.AF_INET),
             ]
 
-    assert look() == ["ok"] * 5
-    assert ours.run(look) == ["ok", "EPERM", "EPERM", "EPERM", "EAFNOSUPPORT"]
+    assert look() == ["ok"] * 4
+    assert ours.run(look) == ["ok", "EPERM", "EPERM", "EAFNOSUPPORT"]
     assert not apply([{"cgroup": "ours", **NEED_NO_LSM}])["changed"]
 
 
+def test_socket_options_are_enforced_but_for_32_bit_calls(group: Make) -> None:
+    ours = group("ours")
+    policies = [{"cgroup": "ours", "sockopts": SOCKOPTS}]
+    with pytest.raises(UnsupportedError, match=r"sockopts can't be enforced .*socket_setsockopt"):
+        apply(policies)
+    result = apply(policies, on_unsupported="warn")
+    assert result["controls"] == {"ours": {"sockopts": lacks("socket_setsockopt")}}
+
+    def look() -> Any:
+        with socket.socket(socket.AF_INET6) as sock:
+            return outcome(sock.setsockopt, socket.SOL_SOCKET, tasks.SO_MARK, 1)
+
+    assert (look(), ours.run(look)) == ("ok", "EPERM")
+
+
 def test_what_this_kernel_can_not_enforce_is_not_even_loaded(group: Make) -> None:
-    group("ours", sockopts=NEED_NO_LSM["sockopts"])
+    group("ours", tos=NEED_NO_LSM["tos"])
     (loaded,) = info()["objects"]["policy"].values()
     every = {name for name, _section in POLICY.manifest["programs"]}
-    assert loaded["programs"] == sorted(every - set(LSM_HOOKS))
+    assert loaded["programs"] == sorted(every - LSM_HOOKS)
 
 
 def test_a_program_of_ones_own_is_refused_too(group: Make) -> None:

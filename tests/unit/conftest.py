@@ -16,8 +16,10 @@ from typing import Any
 import pytest
 from ansible_collections.linux.cgnet.plugins.module_utils import (
     _kernel,
+    _layout,
     _policies,
     _policy,
+    _programs,
     _raw_xmit,
     _reconcile,
     _sockets,
@@ -53,6 +55,14 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeKernel:
 def entry(cgroup: str, **fields: Any) -> dict[str, Any]:
     """One entry of cgnet_policy's policies."""
     return {"cgroup": cgroup, **fields}
+
+
+def older(host: FakeKernel, layout: Any) -> str:
+    """Let what the host has of the bundled object be an older version's."""
+    (found,) = host.objects["policy"].values()
+    version = _layout.version_name("f" * 64, layout)
+    host.objects["policy"] = {version: found}
+    return version
 
 
 def has_clang() -> bool:
@@ -120,6 +130,21 @@ def run(host: FakeKernel, shipped: dict[str, Any]) -> Callable[..., dict[str, An
         options = {"purge": False, "on_unsupported": "fail", **shipped, **more}
         params = {"policies": list(entries), **options}
         return _reconcile.reconcile(_policies.prepare, params, check)
+
+    return task
+
+
+@pytest.fixture
+def attach(host: FakeKernel) -> Callable[..., dict[str, Any]]:
+    """Run a cgnet_program task on the host; without other options it is absent."""
+
+    def task(
+        name: str, cgroups: list[str] | None, *, check: bool = False, **more: Any
+    ) -> dict[str, Any]:
+        absent = {"state": "absent", "_object": None, "_object_path": None}
+        state = absent if not more else {"state": "present", **more}
+        params = {"name": name, "source": None, "cgroups": cgroups, **state}
+        return _reconcile.reconcile(_programs.prepare, params, check)
 
     return task
 

@@ -31,15 +31,18 @@ from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     Slots,
 )
 
-HOST = Facts("6.1.0-fake", ("lockdown", "capability", "bpf"), True, 4321)
+HOST = Facts("6.1.0-fake", ("lockdown", "capability", "bpf"), True, True, 4321)
 
 
 @dataclass
 class FakeCgroup:
-    """One cgroup's links under one version (program → whether it is alive), and its value."""
+    """One cgroup's links under one version (program → whether it is alive), its value, and
+    whether it governs the priority.
+    """
 
     links: dict[str, bool] = field(default_factory=dict)
     value: bytes | None = None
+    governs: bool = False
 
 
 @dataclass
@@ -151,9 +154,10 @@ class FakeKernel:
                     frozenset(p for p, alive in held.links.items() if alive),
                     frozenset(p for p, alive in held.links.items() if not alive),
                     held.value,
+                    held.governs,
                 )
                 for cgroup, held in found.cgroups.items()
-                if held.links or held.value is not None
+                if held.links or held.value is not None or held.governs
             }
             versions[number] = Loaded(frozenset(found.programs), cgroups)
         seen = {cgroup for loaded in versions.values() for cgroup in loaded.cgroups}
@@ -212,6 +216,16 @@ class FakeKernel:
             raise KernelError("bpf_map_update_elem", errno.EINVAL)
         held.value = value
         self._did("store")
+
+    def govern(self, name: str, version: str, cgroup: int, governs: bool) -> None:
+        """ENOENT for what does not govern, where that is taken back, and without that map."""
+        found = self._version(name, version)
+        if not found.size:  # the object that has storage is the one that has the map
+            raise KernelError("bpf_obj_get", errno.ENOENT)
+        if not governs and not found.cgroups.get(cgroup, FakeCgroup()).governs:
+            raise KernelError("bpf_map_delete_elem", errno.ENOENT)
+        found.cgroups.setdefault(cgroup, FakeCgroup()).governs = governs
+        self._did("govern")
 
     def attach(self, name: str, version: str, cgroup: Cgroup, program: Program) -> None:
         """EEXIST where a pin stands, alive or not."""

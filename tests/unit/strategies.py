@@ -14,6 +14,7 @@ from typing import Any
 from ansible_collections.linux.cgnet.plugins.module_utils import _sockopts
 from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     BindPorts,
+    Cgroup,
     Policy,
     Range,
     Sockopts,
@@ -21,6 +22,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._model import (
 from hypothesis import strategies as st
 
 HOST_COOKIE = 4321
+CGROUP = Cgroup("system.slice/web.service", 7041)
 
 priorities = st.sampled_from([0, 1, 0xFFFF, 0x10000, 0x10010, 2**32 - 1]) | st.integers(
     0, 2**32 - 1

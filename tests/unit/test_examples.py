@@ -15,6 +15,8 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.linux.cgnet.plugins.module_utils import _policy
 from ansible_collections.linux.cgnet.plugins.modules import cgnet_raw_xmit
 
+from tools import generate_hooks
+
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.yml"))
 CONTROLS = (ROOT / "docs/controls.md").read_text(encoding="utf-8")
@@ -65,6 +67,10 @@ def test_the_controls_page_shows_a_task_of_the_other_module() -> None:
     (task,) = (yaml.safe_load(block) for block in blocks(CONTROLS) if block not in POLICIES)
     validator = ArgumentSpecValidator(cgnet_raw_xmit.SPEC)
     assert validator.validate(task[MODULE]).error_messages == []
+
+
+def test_the_controls_page_names_the_hooks_that_the_objects_have() -> None:
+    assert generate_hooks.render() == CONTROLS
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -81,7 +81,10 @@ ATTACH_TYPES = {
     "cgroup/sendmsg4": 14,
     "cgroup/sendmsg6": 15,
     "sockops": 3,
+    "cgroup_skb/egress": 1,
     "lsm_cgroup/socket_post_create": 43,
+    "lsm_cgroup/socket_setsockopt": 43,
+    "lsm_cgroup/socket_sendmsg": 43,
     "lsm_cgroup/sock_graft": 43,
 }
 
@@ -172,6 +175,7 @@ def test_the_end_of_a_list_is_no_error() -> None:
         (_libbpf.OpenOpts, 80, "kernel_log_buf", 56),
         (_libbpf.QueryOpts, 40, "prog_attach_flags", 32),
         (_libbpf.BtfEnum, 8, "value", 4),
+        (_libbpf.BtfMember, 12, "offset", 8),
         (_libbpf.BtfType, 12, "size", 8),
     ],
 )
@@ -191,4 +195,10 @@ def test_the_members_of_an_enum_are_those_that_stand_behind_it(
     for member in members:
         data += struct.pack("Ii", *member)
     shape = _libbpf.BtfType.from_buffer(bytearray(data + b"\xff" * 32))
-    assert [(member.name_off, member.value) for member in shape.members()] == members
+    assert [(member.name_off, member.value) for member in shape.members(_libbpf.BtfEnum)] == members
+
+
+def test_the_members_of_a_struct_are_as_long_as_the_header_says() -> None:
+    data = struct.pack("3I", 1, 4 << 24 | 2, 8) + struct.pack("6I", 3, 1, 0, 9, 2, 32)
+    shape = _libbpf.BtfType.from_buffer(bytearray(data))
+    assert [each.name_off for each in shape.members(_libbpf.BtfMember)] == [3, 9]

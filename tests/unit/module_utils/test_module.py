@@ -66,7 +66,8 @@ def test_a_policy_is_applied_and_the_result_is_returned(
 ) -> None:
     policies = [entry("a.slice", sockopts={"deny": ["6/42"]})]
     result = module(cgnet_policy.main, policies=policies, **shipped)
-    assert [step["action"] for step in result.pop("actions")] == ["load", "hold", "store", "attach"]
+    steps = [step["action"] for step in result.pop("actions")]
+    assert steps == ["load", "hold", "store", "attach", "attach"]
     shown = {"sockopts": {"deny": ["SOL_TCP/42"]}, "netns": "host"}
     assert result == {
         "changed": True,
@@ -74,7 +75,7 @@ def test_a_policy_is_applied_and_the_result_is_returned(
         "diff": {"before": {}, "after": {"a.slice": shown}},
         "status": 0,
     }
-    assert host.attached(a) == {"policy_setsockopt"}
+    assert host.attached(a) == {"policy_setsockopt", "policy_lsm_setsockopt"}
 
 
 def test_a_program_is_attached(

@@ -6,13 +6,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 
 import pytest
 from ansible_collections.linux.cgnet.plugins.module_utils import _apply, _plan
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import KernelError
 from ansible_collections.linux.cgnet.plugins.module_utils._model import (
-    BpfObject,
     Cgroup,
     Held,
     Loaded,
@@ -23,6 +21,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
     Action,
     Attach,
     Detach,
+    Govern,
     Hold,
     Load,
     Store,
@@ -32,75 +31,25 @@ from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.fake_kernel import FakeCgroup, FakeKernel, FakeVersion
-
-HOLDER = Program("policy_holder", "cgroup/sysctl")
-HOOKS = tuple(Program(f"policy_{n}", f"cgroup/{n}") for n in ("bind4", "bind6", "setsockopt"))
-PROGRAMS = (HOLDER, *HOOKS)
-OBJECT = BpfObject("policy", "ab" * 32, "new", PROGRAMS, "policies")
-PLAIN = BpfObject("mine", "cd" * 32, "new", HOOKS)
-A, B = Cgroup("a.slice", 10), Cgroup("b.slice", 20)
-ALIVE = {10: "a.slice", 20: "b.slice", 30: "c.slice"}
-DEAD = (90, 91)
-ONE, TWO = b"1" * 8, b"2" * 8
-ZERO = bytes(8)
-
-
-def plan(
-    wants: Sequence[Want], kernel: FakeKernel, bpf_object: BpfObject | None = OBJECT
-) -> tuple[Action, ...]:
-    observed = kernel.observe(bpf_object.name if bpf_object else "policy")
-    programs = bpf_object.programs if bpf_object else ()
-    holder = HOLDER if HOLDER in programs else None
-    return _plan.plan(wants, observed, bpf_object, programs, holder)
-
-
-def carry_out(
-    actions: Sequence[Action], kernel: FakeKernel, bpf_object: BpfObject | None = OBJECT
-) -> None:
-    _apply.apply(actions, kernel, bpf_object.name if bpf_object else "policy", bpf_object)
-
-
-# Random states and wants.
-
-names = st.sampled_from([program.name for program in PROGRAMS])
-values = st.sampled_from([None, ZERO, ONE, TWO])
-cgroups = st.builds(FakeCgroup, links=st.dictionaries(names, st.booleans()), value=values)
-
-
-@st.composite
-def versions(draw: st.DrawFn) -> FakeVersion:
-    """A version as a killed run, an upgrade or anything else may have left it."""
-    held = draw(st.dictionaries(st.sampled_from([*ALIVE, *DEAD]), cgroups, max_size=5))
-    linked = {name for cgroup in held.values() for name in cgroup.links}
-    for cgroup in held.values():
-        if cgroup.value is None and any(cgroup.links.values()):
-            cgroup.value = ZERO  # an attached program has storage
-    return FakeVersion(linked | draw(st.sets(names)), 8, held)
-
-
-@st.composite
-def kernels(draw: st.DrawFn) -> FakeKernel:
-    kernel = FakeKernel(dict(ALIVE))
-    found = draw(st.dictionaries(st.sampled_from(["new", "old", "older"]), versions()))
-    if found:
-        kernel.objects["policy"] = found
-    kernel.objects["theirs"] = {"new": draw(versions())}
-    return kernel
-
-
-@st.composite
-def want_for(draw: st.DrawFn, cgroup: Cgroup) -> Want:
-    """Programs and a value, or nothing."""
-    programs = draw(st.lists(st.sampled_from(HOOKS), unique=True, max_size=3).map(tuple))
-    keep = draw(st.just(frozenset()) | st.frozensets(names))
-    if not programs:
-        return Want(cgroup, keep=keep)
-    return Want(cgroup, programs, draw(st.sampled_from([ONE, TWO])), keep)
-
-
-wants = st.sets(st.sampled_from([A, B])).flatmap(
-    lambda chosen: st.tuples(*[want_for(c) for c in sorted(chosen, key=lambda c: c.id)])
+from tests.unit.fake_kernel import FakeKernel
+from tests.unit.plans import (
+    ALIVE,
+    DEAD,
+    HOLDER,
+    HOOKS,
+    OBJECT,
+    ONE,
+    PLAIN,
+    PROGRAMS,
+    TWO,
+    ZERO,
+    A,
+    B,
+    carry_out,
+    kernels,
+    plan,
+    wants,
+    with_policy,
 )
 
 
@@ -110,7 +59,7 @@ def fits(want: Want, held: Held) -> bool:
     return (
         needed <= held.attached <= needed | want.keep
         and not held.broken
-        and held.value == want.value
+        and (held.value, held.governs) == (want.value, want.governs)
     )
 
 
@@ -137,16 +86,17 @@ def test_what_is_wanted_is_there_and_what_is_not_is_gone(
         for left in held.values():
             assert left.attached | left.broken <= (frozenset() if want.programs else want.keep)
             assert not any(left.value or b"")
+            assert not left.governs
 
 
 @given(kernels(), wants)
 def test_cgroups_and_objects_that_are_not_named_are_untouched(
     kernel: FakeKernel, wanted: tuple[Want, ...]
 ) -> None:
-    def others() -> dict[tuple[str, int], tuple[dict[str, bool], bytes]]:
+    def others() -> dict[tuple[str, int], tuple[dict[str, bool], bytes, bool]]:
         ours = {want.cgroup.id for want in wanted}
         return {
-            (version, cgroup): (dict(held.links), held.value or b"")
+            (version, cgroup): (dict(held.links), held.value or b"", held.governs)
             for version, found in kernel.objects.get("policy", {}).items()
             for cgroup, held in found.cgroups.items()
             if cgroup in kernel.alive and cgroup not in ours
@@ -224,7 +174,8 @@ def test_what_dead_cgroups_left_goes_with_any_run(
 ) -> None:
     carry_out(plan(wanted, kernel), kernel)
     for version in kernel.objects.get("policy", {}).values():
-        assert not any(version.cgroups[dead].links for dead in DEAD if dead in version.cgroups)
+        left = [version.cgroups[dead] for dead in DEAD if dead in version.cgroups]
+        assert not any(held.links or held.governs for held in left)
 
 
 @given(kernels(), wants)
@@ -285,13 +236,6 @@ def test_the_first_policy_is_stored_before_its_hooks_are_attached() -> None:
     )
 
 
-def with_policy(version: str = "new", cgroup: int = 10) -> FakeKernel:
-    kernel = FakeKernel(dict(ALIVE))
-    held = FakeCgroup({HOOKS[0].name: True}, ONE)
-    kernel.objects["policy"] = {version: FakeVersion({p.name for p in PROGRAMS}, 8, {cgroup: held})}
-    return kernel
-
-
 def test_the_same_policy_again_is_nothing() -> None:
     assert plan([Want(A, HOOKS[:1], ONE)], with_policy()) == ()
 
@@ -310,7 +254,9 @@ def test_another_control_attaches_before_it_detaches() -> None:
 
 def test_a_program_that_may_stay_stays() -> None:
     keep = frozenset({HOOKS[0].name})
-    assert plan([Want(A, HOOKS[1:2], ONE, keep)], with_policy()) == (Attach("new", A, HOOKS[1]),)
+    assert plan([Want(A, HOOKS[1:2], ONE, keep=keep)], with_policy()) == (
+        Attach("new", A, HOOKS[1]),
+    )
 
 
 def test_a_new_version_stands_before_the_old_one_goes() -> None:
@@ -377,6 +323,10 @@ def test_only_what_this_kernel_can_load_is_loaded() -> None:
                                "bytes": 8, "cleared": False}),
         (Store("v", 99, ZERO), {"action": "store", "version": "v", "cgroup": "id 99",
                                 "bytes": 8, "cleared": True}),
+        (Govern("v", 10, True), {"action": "govern", "version": "v", "cgroup": "a.slice",
+                                 "governs": True}),
+        (Govern("v", 99, False), {"action": "govern", "version": "v", "cgroup": "id 99",
+                                  "governs": False}),
         (Attach("v", A, HOOKS[0]), {"action": "attach", "version": "v", "cgroup": "a.slice",
                                     "program": HOOKS[0].name}),
         (Detach("v", 10, "x"), {"action": "detach", "version": "v", "cgroup": "a.slice",

@@ -67,7 +67,8 @@ def test_hooks_are_attached_in_the_objects_order(host: FakeKernel, a: Cgroup, ru
     steps = [step["program"] for step in result["actions"] if step["action"] == "attach"]
     assert steps == [
         "policy_sock_create", "policy_setsockopt", "policy_bind4", "policy_bind6",
-        "policy_sockops", "policy_post_create", "policy_sock_graft",
+        "policy_sockops", "policy_egress", "policy_post_create", "policy_lsm_setsockopt",
+        "policy_sendmsg", "policy_sock_graft",
     ]  # fmt: skip
 
 
@@ -144,13 +145,17 @@ LACKS = (
 )
 
 
+def lacks(*hooks: str) -> str:
+    return "; ".join(LACKS.format(hook) for hook in hooks)
+
+
 def test_a_control_that_cannot_be_enforced_in_full_fails_before_anything_is_changed(
     host: FakeKernel, a: Cgroup, b: Cgroup, run: Run
 ) -> None:
     host._facts = NO_LSM
     with pytest.raises(UnsupportedError) as caught:
         run(entry("a.slice", tos=[]), entry("b.slice", priority=1))
-    reason = "; ".join(LACKS.format(hook) for hook in ("socket_post_create", "sock_graft"))
+    reason = lacks("socket_post_create", "sock_graft", "socket_setsockopt", "socket_sendmsg")
     assert str(caught.value) == (
         f"b.slice: priority can't be enforced on this host: {reason}. Nothing was changed. "
         'To apply what is possible all the same: "on_unsupported: warn".'
@@ -168,19 +173,28 @@ def test_a_control_that_needs_no_lsm_is_enforced_without_one(
     assert host.objects["policy"][manifest["version"]].programs == loaded
 
 
+def test_socket_options_can_be_set_past_the_cgroups_own_hook_where_there_is_no_lsm(
+    host: FakeKernel, a: Cgroup, run: Run
+) -> None:
+    host._facts = NO_LSM
+    result = run(entry("a.slice", sockopts={"deny": []}), on_unsupported="warn")
+    assert result["controls"] == {"a.slice": {"sockopts": lacks("socket_setsockopt")}}
+    assert host.attached(a) == {"policy_setsockopt"}
+
+
 def test_with_warn_what_is_possible_is_held_and_the_rest_is_told(
     host: FakeKernel, a: Cgroup, run: Run
 ) -> None:
     host._facts = NO_LSM
-    reason = "; ".join(LACKS.format(hook) for hook in ("socket_post_create", "sock_graft"))
+    reason = lacks("socket_post_create", "sock_graft", "socket_setsockopt", "socket_sendmsg")
     for changed in (True, False):
         result = run(entry("a.slice", priority=1, tos=[]), on_unsupported="warn")
         assert result["changed"] == changed
         assert result["controls"] == {"a.slice": {"priority": reason, "tos": "enforced"}}
         assert result["warnings"] == [f"a.slice: priority is not enforced in full: {reason}"]
     assert host.attached(a) == {
-        "policy_sock_create", "policy_setsockopt", "policy_sockops", "policy_bind4",
-        "policy_bind6",
+        "policy_sock_create", "policy_setsockopt", "policy_sockops", "policy_egress",
+        "policy_bind4", "policy_bind6",
     }  # fmt: skip
     assert held(host, a) == {"priority": 1, "tos": [], "netns": "host"}
 

@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.linux.cgnet.plugins.module_utils import _abi, _policy
 from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     BindPorts,
+    Cgroup,
     Policy,
     Sockopts,
 )
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 
 from tests.unit import stored, strategies
 from tests.unit.stored import TCP, UDP, Stored
-from tests.unit.strategies import HOST_COOKIE, expanded, policies
+from tests.unit.strategies import CGROUP, HOST_COOKIE, expanded, policies
 
 # As many blocks as fit, each different: block 0 is the empty one.
 FULL_TCP = tuple((n * 256 + n % 256, n * 256 + n % 256) for n in range(1, 78))
@@ -44,7 +45,7 @@ EDGES = [
 
 
 def encode(policy: Policy) -> bytes:
-    return _policy.encode(policy, HOST_COOKIE)
+    return _policy.encode(policy, HOST_COOKIE, CGROUP)
 
 
 def read(policy: Policy) -> Stored:
@@ -91,7 +92,7 @@ def test_zeroed_storage_is_no_policy() -> None:
 
 
 def test_a_policy_for_another_network_namespace_shows_its_cookie() -> None:
-    value = _policy.encode(Policy(priority=1), 77)
+    value = _policy.encode(Policy(priority=1), 77, CGROUP)
     assert _policy.decode(value, HOST_COOKIE) == Policy(priority=1, netns=77)
 
 
@@ -122,6 +123,34 @@ def test_a_network_namespace_is_governed_as_declared(policy: Policy, cookie: int
     raw = read(policy)
     assert raw.governs_netns(HOST_COOKIE)
     assert raw.governs_netns(cookie) == (policy.netns == "any" or cookie == HOST_COOKIE)
+
+
+@pytest.mark.parametrize(
+    ("path", "level"),
+    [("a.slice", 1), ("a.slice/b.service", 2), ("a.slice/a-b.slice/c.service/d", 4)],
+)
+def test_the_kernel_reads_how_deep_the_cgroup_is(path: str, level: int) -> None:
+    """1 is a child of the root: a greater number is nearer to a socket."""
+    value = _policy.encode(Policy(priority=1), HOST_COOKIE, Cgroup(path, 9))
+    assert Stored(value, _abi.LAYOUT).u32("level") == level
+
+
+@given(policies(), st.integers(1, 2**64 - 1))
+def test_the_kernel_reads_for_which_cgroup_a_policy_is_stored(policy: Policy, number: int) -> None:
+    value = _policy.encode(policy, HOST_COOKIE, Cgroup("a.slice", number))
+    assert Stored(value, _abi.LAYOUT).u64("cgroup") == number
+
+
+@given(policies(), st.integers(1, 2**64 - 1), st.integers(0, 9))
+def test_a_policy_is_the_same_whichever_cgroup_it_is_stored_for(
+    policy: Policy, number: int, depth: int
+) -> None:
+    value = _policy.encode(policy, HOST_COOKIE, Cgroup("a/" * depth + "b", number))
+    assert _policy.decode(value, HOST_COOKIE) == policy
+
+
+def test_what_names_a_cgroup_and_governs_nothing_is_no_policy() -> None:
+    assert _policy.decode(bytes(_abi.Policy(cgroup=7, level=2)), HOST_COOKIE) is None
 
 
 @given(strategies.priorities)

@@ -18,7 +18,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._model import (
 )
 from hypothesis import given, settings
 
-from tests.unit.strategies import documents
+from tests.unit.strategies import CGROUP, documents
 
 AT = "policies[0]"
 SPREAD = [256 * n + n for n in range(1, 79)]
@@ -197,7 +197,7 @@ def test_an_empty_allow_list_is_not_an_empty_deny_list() -> None:
 def test_as_many_blocks_as_fit() -> None:
     data = {"bind_ports": {"tcp": SPREAD[:77], "below": 65536}}
     policy = _policy.parse(data, AT)
-    assert _policy.decode(_policy.encode(policy, 1), 1) == policy
+    assert _policy.decode(_policy.encode(policy, 1, CGROUP), 1) == policy
 
 
 @settings(max_examples=600)
@@ -208,7 +208,7 @@ def test_anything_is_a_policy_or_one_clear_error(document: Any) -> None:
     except InputError as caught:
         error = caught
     else:
-        assert _policy.decode(_policy.encode(policy, 1), 1) == policy
+        assert _policy.decode(_policy.encode(policy, 1, CGROUP), 1) == policy
         assert _policy.parse(_policy.show(policy), AT) == policy
         return
     assert error.field == AT or error.field.startswith((f"{AT}.", f"{AT}["))

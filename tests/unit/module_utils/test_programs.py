@@ -16,8 +16,6 @@ from ansible_collections.linux.cgnet.plugins.module_utils import (
     _layout,
     _policies,
     _policy,
-    _programs,
-    _reconcile,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
     InputError,
@@ -26,7 +24,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._model import Cgroup
 
-from tests.unit.conftest import entry
+from tests.unit.conftest import entry, older
 from tests.unit.fake_kernel import HOST, FakeKernel
 
 Run = Callable[..., dict[str, Any]]
@@ -49,21 +47,6 @@ def own(tmp_path: Path) -> Callable[..., dict[str, Any]]:
         return {"_object": {**manifest, "programs": programs}, "_object_path": str(path)}
 
     return hand_over
-
-
-@pytest.fixture
-def attach(host: FakeKernel) -> Run:
-    """Run a cgnet_program task."""
-
-    def task(
-        name: str, cgroups: list[str] | None, *, check: bool = False, **more: Any
-    ) -> dict[str, Any]:
-        absent = {"state": "absent", "_object": None, "_object_path": None}
-        state = absent if not more else {"state": "present", **more}
-        params = {"name": name, "source": None, "cgroups": cgroups, **state}
-        return _reconcile.reconcile(_programs.prepare, params, check)
-
-    return task
 
 
 def steps(result: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -208,14 +191,6 @@ def test_what_is_present_without_the_controllers_object_is_refused_not_removed(
 
 
 # The bundled object.
-
-
-def older(host: FakeKernel, layout: Any) -> str:
-    """Let what the host has of the bundled object be an older version's."""
-    (found,) = host.objects["policy"].values()
-    version = _layout.version_name("f" * 64, layout)
-    host.objects["policy"] = {version: found}
-    return version
 
 
 def held(host: FakeKernel, cgroup: Cgroup, version: str) -> dict[str, Any] | None:

@@ -77,7 +77,7 @@ def test_only_what_lacks_nothing_is_loaded_in_the_objects_order(
 
 
 @given(st.builds(Facts, st.text(), st.none() | st.lists(st.text()).map(tuple), st.booleans(),
-                 st.integers()))  # fmt: skip
+                 st.booleans(), st.integers()))  # fmt: skip
 def test_an_lsm_hook_lacks_nothing_only_where_it_is_known_and_on(facts: Facts) -> None:
     enforced = facts.lsm_cgroup and facts.lsm is not None and "bpf" in facts.lsm
     assert (_support.missing(LSM, facts) == "") == enforced
@@ -89,4 +89,5 @@ def test_every_hook_of_the_policy_object_is_decided(manifest: dict[str, Any]) ->
         for name, section in manifest["programs"]
         if _support.missing(Program(name, section), OFF)
     }
-    assert lacking == {"lsm_cgroup/socket_post_create", "lsm_cgroup/sock_graft"}
+    hooks = ("socket_post_create", "sock_graft", "socket_setsockopt", "socket_sendmsg")
+    assert lacking == {f"lsm_cgroup/{hook}" for hook in hooks}

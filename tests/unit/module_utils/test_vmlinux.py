@@ -116,6 +116,17 @@ def test_an_enum_without_members_has_none() -> None:
         assert types.enum("nothing") == {}
 
 
+def test_the_members_of_a_struct_in_their_order() -> None:
+    with _vmlinux.types() as types:
+        assert types.struct("pair") == ["one", "two", "three"]
+
+
+@pytest.mark.parametrize("name", ["elsewhere", "places", "nothing", "int"])
+def test_a_type_that_is_not_there_or_no_struct_has_no_members(name: str) -> None:
+    with _vmlinux.types() as types:
+        assert types.struct(name) == []
+
+
 @pytest.mark.parametrize("name", ["elsewhere", "pair", "places_too", "place", "int"])
 def test_a_type_that_is_not_there_or_no_enum_has_no_members(name: str) -> None:
     with _vmlinux.types() as types:

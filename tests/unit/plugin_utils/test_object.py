@@ -92,7 +92,7 @@ def test_the_built_manifest_is_that_of_the_built_object(
 
 def test_the_policy_object_attaches_to_cgroups_only(manifest: dict[str, Any]) -> None:
     kinds = {section.split("/")[0] for _name, section in manifest["programs"]}
-    assert kinds == {"cgroup", "lsm_cgroup", "sockops"}
+    assert kinds == {"cgroup", "cgroup_skb", "lsm_cgroup", "sockops"}
 
 
 # What is refused.

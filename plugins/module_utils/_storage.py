@@ -1,0 +1,84 @@
+# Copyright (c) 2026, the cgnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the maps of a version hold for each cgroup. `folder` is where the maps are pinned."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+from collections.abc import Iterator
+
+from ansible_collections.linux.cgnet.plugins.module_utils import _libbpf
+from ansible_collections.linux.cgnet.plugins.module_utils._errors import KernelError
+
+_GOVERNING = "governing"
+"""The map of the policy object that has the ids of the cgroups that govern the priority."""
+
+
+@contextlib.contextmanager
+def _opened(folder: str, kind: int, name: str | None = None) -> Iterator[tuple[int, int] | None]:
+    """A descriptor of the map of a kind whose keys are cgroup ids, and its values' size."""
+    try:
+        pinned = sorted(os.listdir(folder))
+    except FileNotFoundError:
+        pinned = []
+    for entry in pinned if name is None else [each for each in pinned if each == name]:
+        with _libbpf.closing(_libbpf.get(f"{folder}/{entry}")) as fd:
+            shape = _libbpf.info(fd, _libbpf.MapInfo())
+            if shape.type == kind and shape.key_size == ctypes.sizeof(ctypes.c_uint64):
+                yield fd, int(shape.value_size)
+                return
+    yield None
+
+
+def values(folder: str) -> dict[int, bytes]:
+    """Cgroup id → what is stored for it, for every cgroup that has storage."""
+    found: dict[int, bytes] = {}
+    with _opened(folder, _libbpf.MAP_TYPE_CGROUP_STORAGE) as storage:
+        if storage is None:
+            return {}
+        fd, size = storage
+        value = ctypes.create_string_buffer(size)
+        for cgroup in _libbpf.keys(fd):
+            key = ctypes.byref(ctypes.c_uint64(cgroup))
+            try:
+                _libbpf.library().call("bpf_map_lookup_elem", fd, key, value)
+            except KernelError as error:
+                if error.errno == errno.ENOENT:
+                    break  # a cgroup that went meanwhile; the next run looks again
+                raise
+            found[cgroup] = value.raw
+    return found
+
+
+def store(folder: str, cgroup: int, value: bytes) -> None:
+    """Replace what is stored for a cgroup."""
+    with _opened(folder, _libbpf.MAP_TYPE_CGROUP_STORAGE) as storage:
+        if storage is None:
+            raise KernelError(f"{folder} has no storage", errno.ENOENT)
+        fd, size = storage
+        if len(value) != size:  # the kernel would read as much as the map's values have
+            raise KernelError(f"storing {len(value)} bytes where {size} are", errno.EINVAL)
+        key = ctypes.byref(ctypes.c_uint64(cgroup))
+        _libbpf.library().call("bpf_map_update_elem", fd, key, value, 0)
+
+
+def governing(folder: str) -> set[int]:
+    """The ids of the cgroups whose policy governs the priority."""
+    with _opened(folder, _libbpf.MAP_TYPE_HASH, _GOVERNING) as opened:
+        return set(_libbpf.keys(opened[0])) if opened else set()
+
+
+def govern(folder: str, cgroup: int, governs: bool) -> None:
+    """Say whether a cgroup's policy governs the priority."""
+    key, value = ctypes.byref(ctypes.c_uint64(cgroup)), ctypes.create_string_buffer(b"\1", 1)
+    with _opened(folder, _libbpf.MAP_TYPE_HASH, _GOVERNING) as opened:
+        if opened is None or opened[1] != len(value):
+            raise KernelError(f"{folder} has no map {_GOVERNING}", errno.ENOENT)
+        if governs:
+            _libbpf.library().call("bpf_map_update_elem", opened[0], key, value, 0)
+        else:
+            _libbpf.library().call("bpf_map_delete_elem", opened[0], key)

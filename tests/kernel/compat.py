@@ -48,6 +48,7 @@ class SocketCall(IntEnum):
     BIND = 2
     RECV = 10
     SETSOCKOPT = 14
+    SENDMSG = 16
     RECVMSG = 17
 
 
@@ -122,12 +123,15 @@ def sendto(fd: int, data: bytes, address: bytes = b"") -> int:
 class Message:
     """A struct mmsghdr of one piece, which a struct msghdr is the beginning of."""
 
-    def __init__(self, data: bytes | int, address: bytes = b"") -> None:
-        self._data, self._name = Low(data), Low(address)
+    def __init__(self, data: bytes | int, address: bytes = b"", control: bytes = b"") -> None:
+        self._data, self._name, self._control = Low(data), Low(address), Low(control)
         size = data if isinstance(data, int) else len(data)
         self._vector = Low(struct.pack("2I", self._data.address, size))
         name = self._name.address if address else 0
-        head = struct.pack("8I", name, len(address), self._vector.address, 1, 0, 0, 0, 0)
+        controls = self._control.address if control else 0
+        head = struct.pack(
+            "8I", name, len(address), self._vector.address, 1, controls, len(control), 0, 0
+        )
         self.head = Low(head)
 
     def received(self, count: int) -> bytes:

@@ -69,15 +69,18 @@ def syscall(number: int, *args: int | bytearray | bytes) -> int:
 class Message:
     """A struct mmsghdr of one piece, which a struct msghdr is the beginning of."""
 
-    def __init__(self, data: bytes | int, address: bytes = b"") -> None:
+    def __init__(self, data: bytes | int, address: bytes = b"", control: bytes = b"") -> None:
         self._data = ctypes.create_string_buffer(bytes(data), len(bytes(data)))
         self._name = ctypes.create_string_buffer(address, len(address))
+        self._control = ctypes.create_string_buffer(control, len(control))
         piece = struct.pack("2Q", ctypes.addressof(self._data), len(self._data))
         self._vector = ctypes.create_string_buffer(piece, len(piece))
         name = ctypes.addressof(self._name) if address else 0
+        controls = ctypes.addressof(self._control) if control else 0
         packed = struct.pack(
-            "QI4x4Qi4xI4x", name, len(address), ctypes.addressof(self._vector), 1, 0, 0, 0, 0
-        )
+            "QI4x4Qi4xI4x", name, len(address), ctypes.addressof(self._vector), 1,
+            controls, len(control), 0, 0,
+        )  # fmt: skip
         self.head = ctypes.create_string_buffer(packed, len(packed))
         self.address = ctypes.addressof(self.head)
 

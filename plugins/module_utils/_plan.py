@@ -6,7 +6,9 @@
 The order is what keeps every moment safe: a value is stored before the hooks
 that enforce it are attached, and hooks of an older version go only after those
 of the newer stand. Storage that the kernel has just made is all zero, which
-every program takes for "not configured".
+every program takes for "not configured". An ancestor's program leaves the
+priority to a cgroup that governs, so that is said only once the cgroup's own
+programs stand, and taken back before they go.
 """
 
 from __future__ import annotations
@@ -122,8 +124,8 @@ def describe(action: Action, paths: dict[int, str]) -> dict[str, Any]:
 
 def _present(want: Want, version: str, held: Held, holder: Program | None) -> list[Action]:
     steps: list[Action] = []
-    if want.governs and not held.governs:
-        steps.append(Govern(version, want.cgroup.id, True))
+    if held.governs and not want.governs:
+        steps.append(Govern(version, want.cgroup.id, False))
     if want.value is not None and held.value != want.value:
         if held.value is None and holder is not None:
             steps.append(Hold(version, want.cgroup, holder))
@@ -134,21 +136,19 @@ def _present(want: Want, version: str, held: Held, holder: Program | None) -> li
         for program in want.programs
         if program.name not in held.attached
     ]
+    if want.governs and not held.governs:
+        steps.append(Govern(version, want.cgroup.id, True))
     spare = held.attached - {program.name for program in want.programs} - want.keep
-    steps += [Detach(version, want.cgroup.id, name) for name in sorted(spare)]
-    if held.governs and not want.governs:
-        steps.append(Govern(version, want.cgroup.id, False))
-    return steps
+    return steps + [Detach(version, want.cgroup.id, name) for name in sorted(spare)]
 
 
 def _absent(version: str, cgroup: int, held: Held, keep: frozenset[str]) -> list[Action]:
-    steps: list[Action] = [
+    steps: list[Action] = [Govern(version, cgroup, False)] if held.governs else []
+    steps += [
         Detach(version, cgroup, name) for name in sorted((held.attached | held.broken) - keep)
     ]
     if held.value is not None and any(held.value):
         steps.append(Store(version, cgroup, bytes(len(held.value))))
-    if held.governs:
-        steps.append(Govern(version, cgroup, False))
     return steps
 
 

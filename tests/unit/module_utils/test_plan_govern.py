@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the cgnet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A cgroup is among those that govern the priority for as long as its hooks say so, and no longer.
+"""A cgroup is among those that govern the priority only while its own programs stand.
 
 An ancestor's program leaves a socket to a deeper cgroup that governs: one too few overrides
 that one's priority, and one too many leaves its sockets to nobody.
@@ -22,7 +22,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
     Unload,
     Want,
 )
-from hypothesis import given
+from hypothesis import given, settings
 
 from tests.unit.fake_kernel import FakeCgroup, FakeKernel, FakeVersion
 from tests.unit.plans import (
@@ -52,36 +52,73 @@ def governing(kernel: FakeKernel, version: str = "new") -> list[int]:
     return sorted(cgroup for cgroup, held in found.items() if held.governs)
 
 
+def everything(kernel: FakeKernel) -> dict[tuple[str, int], FakeCgroup]:
+    """(Version, cgroup) → a copy of what is held there."""
+    return {
+        (name, cgroup): held
+        for name, version in kernel.state().get("policy", {}).items()
+        for cgroup, held in version.cgroups.items()
+    }
+
+
+def held_by(kernel: FakeKernel, version: str, cgroup: int) -> FakeCgroup:
+    """A copy of what a version holds for a cgroup."""
+    return everything(kernel).get((version, cgroup), FakeCgroup())
+
+
+def lacking(want: Want, held: FakeCgroup) -> set[str]:
+    """The wanted programs that are not attached, or whose links are broken."""
+    return {program.name for program in want.programs if not held.links.get(program.name)}
+
+
 # Every moment.
 
 
+@settings(max_examples=300)
 @given(kernels(), wants)
-def test_nothing_is_stored_or_attached_for_what_shall_govern_and_does_not(
+def test_none_governs_without_its_policy_and_all_its_programs_unless_it_did_before(
     kernel: FakeKernel, wanted: tuple[Want, ...]
 ) -> None:
-    shall = {want.cgroup.id for want in wanted if want.governs}
+    shall = [want for want in wanted if want.governs]
+    before = {want.cgroup.id: held_by(kernel, "new", want.cgroup.id) for want in shall}
     for action in plan(wanted, kernel):
         carry_out([action], kernel)
-        if isinstance(action, (Store, Attach)) and action.version == "new":
-            number = action.cgroup.id if isinstance(action, Attach) else action.cgroup
-            assert number not in shall or number in governing(kernel)
+        for want in shall:
+            was, held = before[want.cgroup.id], held_by(kernel, "new", want.cgroup.id)
+            if not held.governs:
+                assert not was.governs, "what governs and shall govern stopped"
+            elif was.governs:
+                assert lacking(want, held) <= lacking(want, was)
+                assert (held.value or ZERO) in (was.value or ZERO, want.value)
+            else:
+                assert (lacking(want, held), held.value) == (set(), want.value)
 
 
+@settings(max_examples=300)
 @given(kernels(), wants)
-def test_what_governs_no_longer_has_only_hooks_and_a_value_that_are_declared(
+def test_what_shall_not_govern_is_changed_only_when_it_governs_no_longer(
     kernel: FakeKernel, wanted: tuple[Want, ...]
 ) -> None:
-    declared = {want.cgroup.id: want for want in wanted}
+    before = everything(kernel)
+    shall = {("new", want.cgroup.id) for want in wanted if want.governs}
     for action in plan(wanted, kernel):
         carry_out([action], kernel)
-        if not isinstance(action, Govern) or action.governs or action.cgroup in DEAD:
-            continue
-        want = declared[action.cgroup]
-        held = kernel.objects["policy"][action.version].cgroups[action.cgroup]
-        here = want if action.version == "new" else Want(want.cgroup)
-        keep = want.keep if here.programs or not want.programs else frozenset()
-        assert set(held.links) <= {program.name for program in here.programs} | keep
-        assert (held.value or ZERO) == (here.value or ZERO)
+        for place, held in everything(kernel).items():
+            if held.governs and place not in shall:
+                assert held == before.get(place)
+
+
+@settings(max_examples=300)
+@given(kernels(), wants)
+def test_what_governs_in_any_version_and_shall_govern_does_at_every_moment(
+    kernel: FakeKernel, wanted: tuple[Want, ...]
+) -> None:
+    governed = {cgroup for (_version, cgroup), held in everything(kernel).items() if held.governs}
+    shall = governed & {want.cgroup.id for want in wanted if want.governs}
+    for action in plan(wanted, kernel):
+        carry_out([action], kernel)
+        now = {cgroup for (_version, cgroup), held in everything(kernel).items() if held.governs}
+        assert shall <= now
 
 
 @given(kernels(), wants)
@@ -107,14 +144,14 @@ def test_only_what_changes_is_told(kernel: FakeKernel, wanted: tuple[Want, ...])
 # The order, in examples.
 
 
-def test_a_first_policy_governs_before_it_is_stored_and_attached() -> None:
+def test_a_first_policy_governs_once_it_is_stored_and_attached() -> None:
     assert plan([Want(A, HOOKS[:2], ONE, True)], FakeKernel(dict(ALIVE))) == (
         Load("new", PROGRAMS),
-        Govern("new", 10, True),
         Hold("new", A, HOLDER),
         Store("new", 10, ONE),
         Attach("new", A, HOOKS[0]),
         Attach("new", A, HOOKS[1]),
+        Govern("new", 10, True),
     )
 
 
@@ -124,20 +161,22 @@ def test_a_policy_that_governs_already_is_not_told_again() -> None:
     assert plan([Want(A, HOOKS[:1], TWO, True)], kernel) == (Store("new", 10, TWO),)
 
 
-def test_a_policy_that_gets_the_priority_governs_before_that_is_stored() -> None:
-    assert plan([Want(A, HOOKS[:2], TWO, True)], with_policy()) == (
-        Govern("new", 10, True),
+def test_a_policy_that_gets_the_priority_governs_once_that_is_stored_and_its_hooks_stand() -> None:
+    assert plan([Want(A, HOOKS[1:], TWO, True)], with_policy()) == (
         Store("new", 10, TWO),
         Attach("new", A, HOOKS[1]),
+        Attach("new", A, HOOKS[2]),
+        Govern("new", 10, True),
+        Detach("new", 10, HOOKS[0].name),
     )
 
 
-def test_a_policy_that_loses_the_priority_governs_until_its_hooks_are_gone() -> None:
+def test_a_policy_that_loses_the_priority_governs_no_longer_before_anything_changes() -> None:
     assert plan([Want(A, HOOKS[1:2], TWO)], with_policy(governs=True)) == (
+        Govern("new", 10, False),
         Store("new", 10, TWO),
         Attach("new", A, HOOKS[1]),
         Detach("new", 10, HOOKS[0].name),
-        Govern("new", 10, False),
     )
 
 
@@ -160,16 +199,16 @@ def test_a_broken_link_is_made_anew_while_the_cgroup_governs() -> None:
     )
 
 
-def test_a_new_version_governs_before_the_old_one_does_not() -> None:
+def test_a_new_version_governs_once_it_stands_and_before_the_old_one_does_not() -> None:
     assert plan([Want(A, HOOKS[:1], ONE, True)], with_policy("old", governs=True)) == (
         Load("new", PROGRAMS),
-        Govern("new", 10, True),
         Hold("new", A, HOLDER),
         Store("new", 10, ONE),
         Attach("new", A, HOOKS[0]),
+        Govern("new", 10, True),
+        Govern("old", 10, False),
         Detach("old", 10, HOOKS[0].name),
         Store("old", 10, ZERO),
-        Govern("old", 10, False),
         Unload("old"),
     )
 
@@ -181,11 +220,11 @@ def test_an_old_version_forgets_a_policy_that_has_no_priority_in_the_new_one() -
     ]
 
 
-def test_absent_governs_until_its_policy_is_gone() -> None:
+def test_absent_governs_no_longer_before_its_policy_goes() -> None:
     assert plan([Want(A)], with_policy(governs=True)) == (
+        Govern("new", 10, False),
         Detach("new", 10, HOOKS[0].name),
         Store("new", 10, ZERO),
-        Govern("new", 10, False),
         Unload("new"),
     )
 
@@ -193,8 +232,8 @@ def test_absent_governs_until_its_policy_is_gone() -> None:
 def test_absent_that_keeps_a_program_governs_no_longer() -> None:
     keep = frozenset({HOOKS[0].name})
     assert plan([Want(A, keep=keep)], with_policy(governs=True)) == (
-        Store("new", 10, ZERO),
         Govern("new", 10, False),
+        Store("new", 10, ZERO),
     )
 
 
@@ -204,13 +243,13 @@ def test_absent_of_what_does_nothing_but_govern_takes_that_back() -> None:
     assert plan([Want(B)], kernel) == (Govern("new", 20, False),)
 
 
-def test_a_dead_cgroup_governs_no_longer_with_any_run() -> None:
+def test_a_dead_cgroup_governs_no_longer_with_any_run_before_its_links_go() -> None:
     kernel = with_policy()
     dead = FakeCgroup({HOOKS[0].name: False}, governs=True)
     kernel.objects["policy"]["new"].cgroups[DIES.id] = dead
     assert plan([], kernel) == (
-        Detach("new", DIES.id, HOOKS[0].name),
         Govern("new", DIES.id, False),
+        Detach("new", DIES.id, HOOKS[0].name),
     )
 
 
@@ -247,5 +286,5 @@ def test_governing_is_one_verb() -> None:
     kernel = with_policy("old", governs=True)
     carry_out(plan([Want(A, HOOKS[:1], ONE, True)], kernel), kernel)
     assert kernel.calls == [
-        "load", "govern", "hold", "store", "attach", "detach", "store", "govern", "unload",
+        "load", "hold", "store", "attach", "govern", "govern", "detach", "store", "unload",
     ]  # fmt: skip

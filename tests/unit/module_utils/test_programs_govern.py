@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -67,7 +68,7 @@ def test_what_moves_to_the_bundled_version_governs_there_as_it_did(
     assert (again["changed"], again["actions"]) == (False, [])
 
 
-def test_what_moves_governs_in_the_new_version_before_the_old_one_lets_go(
+def test_what_moves_governs_in_the_new_version_once_it_stands_and_before_the_old_one_lets_go(
     host: FakeKernel, a: Cgroup, attach: Run, run: Run, shipped: dict[str, Any],
     manifest: dict[str, Any],
 ) -> None:  # fmt: skip
@@ -75,11 +76,16 @@ def test_what_moves_governs_in_the_new_version_before_the_old_one_lets_go(
     old = older(host, manifest["layout"])
     result = attach("policy", ["a.slice"], **shipped)
     steps = [(each["action"], each["version"]) for each in result["actions"]]
-    assert [step for step in steps if step[0] in ("govern", "store")] == [
-        ("govern", manifest["version"]),
+    assert [step for step, same in itertools.groupby(steps)] == [
+        ("load", manifest["version"]),
+        ("hold", manifest["version"]),
         ("store", manifest["version"]),
-        ("store", old),
+        ("attach", manifest["version"]),
+        ("govern", manifest["version"]),
         ("govern", old),
+        ("detach", old),
+        ("store", old),
+        ("unload", old),
     ]
 
 
@@ -93,8 +99,8 @@ def test_without_the_object_nothing_governs(
     assert host.objects == {}
 
 
-@pytest.mark.parametrize("call", ["detach", "store"])
-def test_a_policy_that_a_killed_run_had_replaced_governs_as_the_new_one_does(
+@pytest.mark.parametrize("call", ["store", "attach", "govern", "detach"])
+def test_a_policy_that_a_killed_run_had_replaced_governs_no_more_than_the_new_one_does(
     host: FakeKernel, a: Cgroup, attach: Run, run: Run, shipped: dict[str, Any],
     manifest: dict[str, Any], call: str,
 ) -> None:  # fmt: skip
@@ -105,12 +111,41 @@ def test_a_policy_that_a_killed_run_had_replaced_governs_as_the_new_one_does(
     assert governing(host) == {manifest["version"]: []}
 
 
+@pytest.mark.parametrize("call", ["govern", "detach"])
+def test_a_policy_that_a_killed_run_had_replaced_governs_as_the_new_one_does(
+    host: FakeKernel, a: Cgroup, attach: Run, run: Run, shipped: dict[str, Any],
+    manifest: dict[str, Any], call: str,
+) -> None:  # fmt: skip
+    run(entry("a.slice", tos=["cs1"]))
+    older(host, manifest["layout"])
+    kill_after(host, call, run, entry("a.slice", priority=1))
+    attach("policy", ["a.slice"], **shipped)
+    assert governing(host) == {manifest["version"]: [a.id]}
+
+
+@pytest.mark.parametrize("call", ["load", "hold"])
+@pytest.mark.parametrize(
+    ("old", "new", "governs"),
+    [({"tos": ["cs1"]}, {"priority": 1}, False), ({"priority": 1}, {"tos": ["cs1"]}, True)],
+)
 def test_a_policy_that_a_killed_run_had_not_replaced_governs_as_the_old_one_does(
+    host: FakeKernel, a: Cgroup, attach: Run, run: Run, shipped: dict[str, Any],
+    manifest: dict[str, Any], old: dict[str, Any], new: dict[str, Any], governs: bool, call: str,
+) -> None:  # fmt: skip
+    run(entry("a.slice", **old))
+    older(host, manifest["layout"])
+    kill_after(host, call, run, entry("a.slice", **new))
+    attach("policy", ["a.slice"], **shipped)
+    assert governing(host) == {manifest["version"]: [a.id] if governs else []}
+
+
+def test_what_governs_in_the_new_version_without_a_policy_there_governs_as_the_old_one_does(
     host: FakeKernel, a: Cgroup, attach: Run, run: Run, shipped: dict[str, Any],
     manifest: dict[str, Any],
 ) -> None:  # fmt: skip
     run(entry("a.slice", tos=["cs1"]))
     older(host, manifest["layout"])
-    kill_after(host, "govern", run, entry("a.slice", priority=1))
+    kill_after(host, "hold", run, entry("a.slice", priority=1))
+    host.govern("policy", manifest["version"], a.id, True)
     attach("policy", ["a.slice"], **shipped)
     assert governing(host) == {manifest["version"]: []}

@@ -119,8 +119,8 @@ enum head {
 /*
  * The cookie of a socket's network namespace, where bpf_get_netns_cookie() is
  * not to be had: cgroup_skb has it since 6.15 only. The verifier lets nobody
- * follow a pointer out of a bpf_sock, so the socket's beginning is copied. 0 if
- * that fails, which no namespace has.
+ * follow a pointer out of a bpf_sock, so the socket's beginning is copied. 0, which
+ * no namespace has, where that can't be done.
  */
 static __always_inline __u64 netns_of(const struct bpf_sock *sk)
 {

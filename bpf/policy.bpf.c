@@ -144,9 +144,15 @@ int policy_egress(struct __sk_buff *skb)
 {
 	struct bpf_sock *sk = skb->sk ? bpf_sk_fullsock(skb->sk) : NULL;
 	const struct policy *p = bpf_get_local_storage(&policies, 0);
+	__u64 netns;
 
-	if (!sk || (p->netns && p->netns != netns_of(sk)))
+	if (!sk)
 		return ALLOW;
+	if (p->netns) {
+		netns = netns_of(sk);
+		if (netns && netns != p->netns)	/* one that is not known is governed */
+			return ALLOW;
+	}
 	if (ipv4_refuses_packet(p, skb) || tos_refuses_packet(p, skb))
 		return REFUSE;
 	priority_packet(p, sk, skb);

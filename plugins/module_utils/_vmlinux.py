@@ -16,7 +16,6 @@ from ansible_collections.linux.cgnet.plugins.module_utils._errors import KernelE
 # BTF_KIND_STRUCT and BTF_KIND_ENUM (linux/btf.h)
 _STRUCT, _ENUM = 4, 6
 
-
 _Member = TypeVar("_Member", _libbpf.BtfEnum, _libbpf.BtfMember)
 
 

@@ -45,9 +45,10 @@ options:
         default: present
       priority:
         description:
-          - The C(SO_PRIORITY) that every socket carries, a number of 32 bits or C(major:minor) in hexadecimal as C(tc) writes it.
+          - The C(SO_PRIORITY) that every socket and every packet of IP carries, a number of 32 bits or C(major:minor) in hexadecimal as C(tc) writes it.
           - Write the latter in quotes, since YAML takes an unquoted V(1:10) for the number 70.
           - The tasks can't change it. C(IP_TOS) does not change it either.
+          - Of several policies the nearest to a cgroup wins. C(AF_XDP), which sends past the queueing discipline, is refused.
         type: raw
       tos:
         description:

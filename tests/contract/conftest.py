@@ -9,18 +9,22 @@ Without it the fake one is tested, as `make unit` does.
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 from ansible_collections.linux.cgnet.plugins.module_utils import _libbpf
 from ansible_collections.linux.cgnet.plugins.module_utils._apply import Verbs
+from ansible_collections.linux.cgnet.plugins.module_utils._errors import KernelError
 from ansible_collections.linux.cgnet.plugins.module_utils._kernel import Kernel
 from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     BpfObject,
     Cgroup,
+    Held,
+    Loaded,
     Observed,
     Program,
 )
@@ -161,3 +165,27 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
         yield real
     finally:
         real.end()
+
+
+ZERO, ONE, TWO = (bytes([fill]) * SIZE for fill in (0, 1, 2))
+PROGRAMS = frozenset(program.name for program in OBJECT.programs)
+NOTHING = Observed({}, {})
+
+
+def names(*programs: Program) -> frozenset[str]:
+    return frozenset(program.name for program in programs)
+
+
+def refusal(call: Callable[..., None], *args: Any) -> str:
+    """The errno with which a call is refused."""
+    with pytest.raises(KernelError) as refused:
+        call(*args)
+    return errno.errorcode[refused.value.errno]
+
+
+def holding(world: World, *cgroups: tuple[Cgroup, Held], **versions: Loaded) -> Observed:
+    """What is observed where v1 holds these cgroups, all alive."""
+    first = Loaded(PROGRAMS, {cgroup.id: held for cgroup, held in cgroups})
+    return Observed(
+        {"v1": first, **versions}, {cgroup.id: cgroup.path for cgroup, _held in cgroups}
+    )

@@ -203,3 +203,19 @@ def group() -> Iterator[Callable[..., Group]]:
     """Make cgroups for one test: group("path") or group("path", priority=6)."""
     with groups() as make:
         yield make
+
+
+@pytest.fixture(scope="module")
+def outside() -> Iterator[Group]:
+    """The cgroup above those that are tested, from which packets are looked at."""
+    with groups() as make:
+        yield make("outside")
+
+
+@pytest.fixture
+def left(outside: Group) -> Iterator[Callable[[], list[Any]]]:
+    """What gives the packets that have left the cgroups below `outside`."""
+    from tests.kernel.packets import leaving  # which needs what stands here
+
+    with leaving(outside) as taken:
+        yield taken

@@ -14,6 +14,7 @@ from glob import glob
 
 from tests.kernel.conftest import Group, program, shipped
 from tests.kernel.seen import BPFFS
+from tests.kernel.tasks import release
 
 SYN, SYN_ACK, ACK, DATA, FIN = 0x02, 0x12, 0x10, 0x18, 0x11
 """A TCP packet's flags: the acknowledgement's own, and with it the data's and the end's."""
@@ -28,6 +29,11 @@ class Packet:
     tos: int
     protocol: int
     flags: int = 0
+
+
+def sees_syn_ack(address: str) -> bool:
+    """Whether egress programs are run for a SYN-ACK: of IPv6 since 6.5 (223f5f79f2ce)."""
+    return ":" not in address or release() >= (6, 5)
 
 
 Taken = Callable[[], list[Packet]]

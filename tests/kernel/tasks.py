@@ -154,6 +154,12 @@ def watching(procs: str, work: Callable[[], Any]) -> Iterator[Watch]:
         watch.seen = pickle.loads(data)
 
 
+def release() -> tuple[int, int]:
+    """The first two numbers of the kernel's release."""
+    major, minor = os.uname().release.split(".")[:2]
+    return int(major), int(minor)
+
+
 def outcome(call: Callable[..., Any], *args: Any) -> Any:
     """ "ok" for a call that returned None or a socket, its value, or the name of its errno."""
     try:

@@ -15,7 +15,7 @@ import pytest
 from tests.kernel import tasks
 from tests.kernel.conftest import Group, apply, groups
 from tests.kernel.flows import FLOWS, MAPPED, converse, need
-from tests.kernel.packets import SYN_ACK, Packet, Taken, arriving, leaving
+from tests.kernel.packets import SYN_ACK, Packet, Taken, arriving
 from tests.kernel.sends import (
     IPV6_HDRINCL,
     V4,
@@ -28,6 +28,8 @@ from tests.kernel.sends import (
 )
 from tests.kernel.tasks import eventually, outcome
 
+pytestmark = pytest.mark.usefixtures("outside")
+
 Make = Callable[..., Group]
 OF4 = [flow for flow, (_open, version, _protocol) in FLOWS.items() if version == 4]
 OF6 = [flow for flow, (_open, version, _protocol) in FLOWS.items() if version == 6]
@@ -35,22 +37,10 @@ HIDE = [{"cgroup": "outside/late", "ipv4": "hidden"}]
 SHOW = [{"cgroup": "outside/late", "state": "absent"}]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def outside() -> Iterator[Group]:
-    with groups() as make:
-        yield make("outside")
-
-
 @pytest.fixture(scope="module")
 def ours(outside: Group) -> Iterator[Group]:
     with groups() as make:
         yield make("outside/ours", ipv4="hidden")
-
-
-@pytest.fixture
-def left(outside: Group) -> Iterator[Taken]:
-    with leaving(outside) as taken:
-        yield taken
 
 
 @pytest.mark.parametrize("flow", OF6)

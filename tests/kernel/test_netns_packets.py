@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import ctypes
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.kernel.conftest import Group, apply, groups
+from tests.kernel.conftest import Group, apply
 from tests.kernel.flows import converse
-from tests.kernel.packets import Taken, leaving, priorities
+from tests.kernel.packets import Taken, priorities
 from tests.kernel.sends import V4, Control, by_every_way, mark, receiver, set_by_32_bit
 from tests.kernel.tasks import SO_MARK, outcome
 from tests.kernel.test_netns import elsewhere
+
+pytestmark = pytest.mark.usefixtures("outside")
 
 Make = Callable[..., Group]
 
@@ -25,18 +27,6 @@ EF, LOW_DELAY = 0xB8, 0x10
 OURS, OTHER, MINE = 5, 6, 3
 OF_EF = 4
 """The priority that the kernel gives a packet of this TOS."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def outside() -> Iterator[Group]:
-    with groups() as make:
-        yield make("outside")
-
-
-@pytest.fixture
-def left(outside: Group) -> Iterator[Taken]:
-    with leaving(outside) as taken:
-        yield taken
 
 
 def datagram(*controls: Control) -> Any:

@@ -14,29 +14,17 @@ from typing import Any
 import pytest
 from ansible_collections.linux.cgnet.plugins.module_utils._kernel import Kernel
 
-from tests.kernel.conftest import Group, apply, groups
-from tests.kernel.packets import Taken, leaving, priorities
+from tests.kernel.conftest import Group, apply
+from tests.kernel.packets import Taken, priorities
 from tests.kernel.sends import V4, V6, made_in, mark
 from tests.kernel.tasks import set_priority, watching
 
 Make = Callable[..., Group]
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("outside", "quick")
 
 A, B, C = "outside/a", "outside/a/b", "outside/a/b/c"
 MINE, NONE = 3, None
 """What the open sockets have of their own, and no policy."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def outside() -> Iterator[Group]:
-    with groups() as make:
-        yield make("outside")
-
-
-@pytest.fixture
-def left(outside: Group) -> Iterator[Taken]:
-    with leaving(outside) as taken:
-        yield taken
 
 
 @pytest.fixture

@@ -33,6 +33,8 @@ from tests.kernel.sends import (
 from tests.kernel.tasks import outcome, priority
 from tests.kernel.uring import Message, syscall
 
+pytestmark = pytest.mark.usefixtures("outside")
+
 Make = Callable[..., Group]
 
 OURS, OTHER = 0x10010, 6
@@ -44,12 +46,6 @@ MARK = Control(socket.SOL_SOCKET, 36, 1)
 ETH_P_IPV6 = 0x86DD
 LOOPBACK = bytes(12) + ETH_P_IPV6.to_bytes(2, "big")
 """The head of an Ethernet frame."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def outside() -> Iterator[Group]:
-    with groups() as make:
-        yield make("outside")
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import pytest
 from tests.kernel import tasks
 from tests.kernel.conftest import MOUNT, Group, apply, groups
 from tests.kernel.flows import FLOWS, converse, need
-from tests.kernel.packets import Taken, leaving, priorities
+from tests.kernel.packets import Taken, priorities
 from tests.kernel.sends import (
     V4,
     Control,
@@ -30,24 +30,14 @@ from tests.kernel.sends import (
 from tests.kernel.tasks import bind, outcome, priority, set_priority, set_tos
 from tests.kernel.test_priority import ACCEPTING, accepted, born, connector, supported
 
+pytestmark = pytest.mark.usefixtures("outside")
+
 Make = Callable[..., Group]
 
 A, B, C = "outside/a", "outside/a/b", "outside/a/b/c"
 LEVELS = {A: 5, B: 0x10010, C: 7}
 MINE = 3
 AF11, AF21, EF = 0x28, 0x48, 0xB8
-
-
-@pytest.fixture(scope="module", autouse=True)
-def outside() -> Iterator[Group]:
-    with groups() as make:
-        yield make("outside")
-
-
-@pytest.fixture
-def left(outside: Group) -> Iterator[Taken]:
-    with leaving(outside) as taken:
-        yield taken
 
 
 @pytest.fixture(scope="module")

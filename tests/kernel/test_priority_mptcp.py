@@ -14,28 +14,18 @@ from typing import Any
 import pytest
 
 from tests.kernel import tasks
-from tests.kernel.conftest import Group, apply, groups
-from tests.kernel.packets import SYN, SYN_ACK, Packet, Taken, leaving
+from tests.kernel.conftest import Group, apply
+from tests.kernel.packets import SYN, SYN_ACK, Packet, Taken
 from tests.kernel.sends import V4, mark, set_by_32_bit
 from tests.kernel.tasks import eventually
+
+pytestmark = pytest.mark.usefixtures("outside")
 
 Make = Callable[..., Group]
 
 OURS, OTHER = 0x10010, 6
 MORE = "127.0.0.2"
 EF = 0xB8
-
-
-@pytest.fixture(scope="module", autouse=True)
-def outside() -> Iterator[Group]:
-    with groups() as make:
-        yield make("outside")
-
-
-@pytest.fixture
-def left(outside: Group) -> Iterator[Taken]:
-    with leaving(outside) as taken:
-        yield taken
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@
 #define CGNET_BIND_PORTS_BPF_H
 
 #include "kernel.bpf.h"
-#include "policy.h"
+#include "policy_of.bpf.h"
 
 static __always_inline bool bind_ports_listed(const struct policy *p, enum protocol protocol,
 					      __u16 port)
@@ -25,8 +25,14 @@ static __always_inline bool bind_ports_listed(const struct policy *p, enum proto
 	return block < LIMIT_BLOCKS && (p->block[block][bit / 64] >> bit % 64 & 1);
 }
 
-static __always_inline enum verdict bind_ports_verdict(const struct policy *p,
-						       const struct bpf_sock_addr *ctx)
+enum bind_port {
+	BIND_PORT_FREE,		/* not governed */
+	BIND_PORT_LISTED,
+	BIND_PORT_REFUSED,
+};
+
+static __always_inline enum bind_port bind_ports_port(const struct policy *p,
+						      const struct bpf_sock_addr *ctx)
 {
 	__u16 port = bpf_ntohs((__u16)ctx->user_port);
 	enum protocol protocol;
@@ -44,15 +50,20 @@ static __always_inline enum verdict bind_ports_verdict(const struct policy *p,
 		governed = FLAG_UDP;
 		break;
 	default:
-		return ALLOW;
+		return BIND_PORT_FREE;
 	}
-	if (!(p->controls & CONTROL_BIND_PORTS) || !(p->flags & governed))
-		return ALLOW;
+	if (!governs(p, CONTROL_BIND_PORTS) || !(p->flags & governed))
+		return BIND_PORT_FREE;
 	if (!port || port >= p->below)
-		return ALLOW;
-	if (!bind_ports_listed(p, protocol, port))
-		return REFUSE;
-	return p->flags & FLAG_UNPRIVILEGED ? ALLOW_PRIVILEGED : ALLOW;
+		return BIND_PORT_FREE;
+	return bind_ports_listed(p, protocol, port) ? BIND_PORT_LISTED : BIND_PORT_REFUSED;
+}
+
+/* Whether a port that may be bound needs no capability: not under audit, which gives nothing. */
+static __always_inline bool bind_ports_unprivileged(const struct policy *p, enum bind_port port)
+{
+	return port == BIND_PORT_LISTED &&
+	       (p->flags & (FLAG_UNPRIVILEGED | FLAG_AUDIT)) == FLAG_UNPRIVILEGED;
 }
 
 #endif

@@ -10,11 +10,12 @@
 #define CGNET_IPV4_BPF_H
 
 #include "kernel.bpf.h"
-#include "policy.h"
+#include "policy_of.bpf.h"
+#include "refuse.bpf.h"
 
 static __always_inline bool ipv4_hidden(const struct policy *p)
 {
-	return p->controls & CONTROL_IPV4;
+	return governs(p, CONTROL_IPV4);
 }
 
 static __always_inline bool ipv4_hides_mapped(const struct policy *p,
@@ -32,8 +33,11 @@ static __always_inline bool ipv4_refuses_packet(const struct policy *p,
 }
 
 /* set_retval() in these hooks: since 6.1. A bare 0 would be EPERM. */
-static __always_inline enum verdict ipv4_refuse(void)
+static __always_inline enum verdict ipv4_verdict(const struct policy *p, enum call call,
+						 __u32 value)
 {
+	if (!refuse(p, CONTROL_IPV4, (struct event){ .call = call, .value = value }))
+		return ALLOW;
 	bpf_set_retval(-EAFNOSUPPORT);
 	return REFUSE;
 }

@@ -95,6 +95,12 @@ struct sock {
 	struct sock_cgroup_data sk_cgrp_data;
 };
 
+struct task_struct {
+	__s32 pid;
+	__s32 tgid;
+	char comm[16];
+};
+
 struct socket {
 	__s16 type;
 	struct sock *sk;

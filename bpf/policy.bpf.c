@@ -5,9 +5,9 @@
  * its hook's; user space attaches only those that the declared controls need.
  */
 #include "policy_of.bpf.h"
+#include "refuse.bpf.h"
 #include "priority.bpf.h"
 #include "tos.bpf.h"
-#include "bind_ports.bpf.h"
 #include "ipv4.bpf.h"
 #include "sockopts.bpf.h"
 
@@ -31,22 +31,50 @@ int policy_sock_create(struct bpf_sock *ctx)
 
 	if (!p)
 		return ALLOW;
-	if (ctx->family == AF_INET && ipv4_hidden(p))
-		return ipv4_refuse();
+	if (ctx->family == AF_INET && ipv4_hidden(p) &&
+	    ipv4_verdict(p, CALL_SOCKET, AF_INET) == REFUSE)
+		return REFUSE;
 	priority_birth(p, ctx);
 	return ALLOW;
+}
+
+/* The control that refuses an option, if any does that has not yet. */
+static __always_inline enum control setsockopt_refused(const struct policy *p,
+						       struct bpf_sockopt *ctx)
+{
+	bool priority = priority_refuses(p, ctx->level, ctx->optname);
+	bool sockopts = sockopts_refuses(p, ctx->level, ctx->optname);
+
+	if ((priority || sockopts) && counted_before(p))
+		return CONTROLS;
+	return priority ? CONTROL_PRIORITY :
+	       tos_refuses(p, ctx) ? CONTROL_TOS : sockopts ? CONTROL_SOCKOPTS : CONTROLS;
+}
+
+static __always_inline bool setsockopt_refuse(const struct policy *p, struct bpf_sockopt *ctx,
+					      enum control by)
+{
+	__u32 level = ctx->level;
+	__s32 value = 0;
+
+	/* Else the compiler reads level and name at once, which the verifier refuses. */
+	barrier_var(level);
+	sockopt_value(ctx, &value);
+	return refuse(p, by, (struct event){ .call = CALL_SETSOCKOPT, .level = level,
+					     .name = ctx->optname, .value = value });
 }
 
 SEC("cgroup/setsockopt")
 int policy_setsockopt(struct bpf_sockopt *ctx)
 {
 	const struct policy *p = policy_of(ctx);
+	enum control by;
 	__s32 tos;
 
 	if (!p)
 		return ALLOW;
-	if (priority_refuses(p, ctx->level, ctx->optname) || tos_refuses(p, ctx) ||
-	    sockopts_refuses(p, ctx->level, ctx->optname)) {
+	by = setsockopt_refused(p, ctx);
+	if (by != CONTROLS && setsockopt_refuse(p, ctx, by)) {
 		/* A descendant's program has set it already: 0 is always allowed. */
 		if (ctx->optlen == OPTLEN_HANDLED && tos_is_ip(ctx))
 			tos_set_keeping_priority(ctx, 0);
@@ -54,72 +82,14 @@ int policy_setsockopt(struct bpf_sockopt *ctx)
 	}
 	if (!tos_is_ip(ctx) && !tos_is_ipv6(ctx) && ctx->optlen > OPTLEN_SHOWN)
 		ctx->optlen = OPTLEN_OWN;
-	if (!priority_governs(p) || !tos_is_ip(ctx) || ctx->optlen == OPTLEN_HANDLED)
+	if (!priority_gives(p) || !tos_is_ip(ctx) || ctx->optlen == OPTLEN_HANDLED)
 		return ALLOW;
-	if (!tos_value(ctx, &tos))
+	if (!sockopt_value(ctx, &tos))
 		return ALLOW;
-	return tos_set_keeping_priority(ctx, tos) ? ALLOW : REFUSE;
-}
-
-SEC("cgroup/bind4")
-int policy_bind4(struct bpf_sock_addr *ctx)
-{
-	const struct policy *p = policy_of(ctx);
-
-	if (!p)
+	if (tos_set_keeping_priority(ctx, tos))
 		return ALLOW;
-	if (ipv4_hidden(p))
-		return ipv4_refuse();
-	if (tos_refuses_bind(p, ctx, IPPROTO_IP, IP_TOS))
-		return REFUSE;
-	return bind_ports_verdict(p, ctx);
-}
-
-SEC("cgroup/bind6")
-int policy_bind6(struct bpf_sock_addr *ctx)
-{
-	const struct policy *p = policy_of(ctx);
-
-	if (!p)
-		return ALLOW;
-	if (ipv4_hides_mapped(p, ctx))
-		return ipv4_refuse();
-	if (tos_refuses_bind(p, ctx, IPPROTO_IPV6, IPV6_TCLASS) ||
-	    tos_refuses_bind(p, ctx, IPPROTO_IP, IP_TOS))
-		return REFUSE;
-	return bind_ports_verdict(p, ctx);
-}
-
-SEC("cgroup/connect4")
-int policy_connect4(struct bpf_sock_addr *ctx)
-{
-	const struct policy *p = policy_of(ctx);
-
-	return p && ipv4_hidden(p) ? ipv4_refuse() : ALLOW;
-}
-
-SEC("cgroup/connect6")
-int policy_connect6(struct bpf_sock_addr *ctx)
-{
-	const struct policy *p = policy_of(ctx);
-
-	return p && ipv4_hides_mapped(p, ctx) ? ipv4_refuse() : ALLOW;
-}
-
-SEC("cgroup/sendmsg4")
-int policy_sendmsg4(struct bpf_sock_addr *ctx)
-{
-	const struct policy *p = policy_of(ctx);
-
-	return p && ipv4_hidden(p) ? ipv4_refuse() : ALLOW;
-}
-
-SEC("cgroup/sendmsg6")
-int policy_sendmsg6(struct bpf_sock_addr *ctx)
-{
-	const struct policy *p = policy_of(ctx);
-
-	return p && ipv4_hides_mapped(p, ctx) ? ipv4_refuse() : ALLOW;
+	setsockopt_refuse(p, ctx, CONTROL_PRIORITY);
+	return REFUSE;
 }
 
 SEC("sockops")
@@ -144,6 +114,8 @@ int policy_egress(struct __sk_buff *skb)
 {
 	struct bpf_sock *sk = skb->sk ? bpf_sk_fullsock(skb->sk) : NULL;
 	const struct policy *p = bpf_get_local_storage(&policies, 0);
+	enum control by;
+	__u32 tos = 0;
 	__u64 netns;
 
 	if (!sk)
@@ -153,10 +125,13 @@ int policy_egress(struct __sk_buff *skb)
 		if (netns && netns != p->netns)	/* one that is not known is governed */
 			return ALLOW;
 	}
-	if (ipv4_refuses_packet(p, skb) || tos_refuses_packet(p, skb))
+	by = ipv4_refuses_packet(p, skb) ? CONTROL_IPV4 :
+	     tos_refuses_packet(p, skb, &tos) ? CONTROL_TOS : CONTROLS;
+	if (by != CONTROLS && refuse(p, by, (struct event){ .call = CALL_PACKET, .value = tos }))
 		return REFUSE;
 	priority_packet(p, sk, skb);
 	return ALLOW;
 }
 
+#include "policy_address.bpf.h"
 #include "policy_lsm.bpf.h"

@@ -7,6 +7,7 @@
 #define CGNET_POLICY_LSM_BPF_H
 
 #include "policy_of.bpf.h"
+#include "refuse.bpf.h"
 #include "priority.bpf.h"
 #include "sockopts.bpf.h"
 
@@ -25,7 +26,8 @@ int BPF_PROG(policy_post_create, struct socket *sock)
 	p = policy_of_sock(sk);
 	if (!p)
 		return ALLOW;
-	if (priority_governs(p) && sk->__sk_common.skc_family == AF_XDP)
+	if (governs(p, CONTROL_PRIORITY) && sk->__sk_common.skc_family == AF_XDP &&
+	    refuse(p, CONTROL_PRIORITY, (struct event){ .call = CALL_SOCKET, .value = AF_XDP }))
 		return REFUSE;
 	priority_set(p, sk);
 	return ALLOW;
@@ -37,14 +39,18 @@ int BPF_PROG(policy_lsm_setsockopt, struct socket *sock, int level, int name)
 {
 	struct sock *sk = sock->sk;
 	const struct policy *p;
+	enum control by;
 
 	if (!sk)
 		return ALLOW;
 	p = policy_of_sock(sk);
 	if (!p)
 		return ALLOW;
-	if (priority_refuses(p, level, name) || priority_bypass(p, sk, level, name) ||
-	    sockopts_refuses(p, level, name))
+	by = priority_refuses(p, level, name) || priority_bypass(p, sk, level, name) ?
+		     CONTROL_PRIORITY :
+	     sockopts_refuses(p, level, name) ? CONTROL_SOCKOPTS : CONTROLS;
+	if (by != CONTROLS && refuse(p, by, (struct event){ .call = CALL_SETSOCKOPT,
+							    .level = level, .name = name }))
 		return REFUSE;
 	return ALLOW;
 }
@@ -58,7 +64,10 @@ int BPF_PROG(policy_sendmsg, struct socket *sock, struct msghdr *message)
 	if (!sk)
 		return ALLOW;
 	p = policy_of_sock(sk);
-	return p && priority_message(p, sk, message) ? REFUSE : ALLOW;
+	if (p && priority_message(p, sk, message) &&
+	    refuse(p, CONTROL_PRIORITY, (struct event){ .call = CALL_SEND }))
+		return REFUSE;
+	return ALLOW;
 }
 
 /*

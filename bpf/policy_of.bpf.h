@@ -29,6 +29,11 @@ static __always_inline const struct policy *policy_in(__u64 netns)
 	return !p->netns || p->netns == netns ? p : NULL;
 }
 
+static __always_inline bool governs(const struct policy *p, enum control control)
+{
+	return p->controls >> control & 1;
+}
+
 /* The policy that governs this call, or NULL. */
 #define policy_of(ctx) policy_in(bpf_get_netns_cookie(ctx))
 

@@ -11,7 +11,7 @@
 #define CGNET_PRIORITY_BPF_H
 
 #include "kernel.bpf.h"
-#include "policy.h"
+#include "policy_of.bpf.h"
 
 /* Whose priority a socket carries. */
 struct mark {
@@ -39,9 +39,10 @@ struct {
 	__type(value, __u8);
 } governing SEC(".maps");
 
-static __always_inline bool priority_governs(const struct policy *p)
+/* Whether sockets and packets get it: under audit nothing is changed. */
+static __always_inline bool priority_gives(const struct policy *p)
 {
-	return p->controls & CONTROL_PRIORITY;
+	return governs(p, CONTROL_PRIORITY) && !(p->flags & FLAG_AUDIT);
 }
 
 /*
@@ -67,13 +68,13 @@ static __always_inline bool priority_claims(const struct policy *p, void *sk, bo
 
 static __always_inline bool priority_refuses(const struct policy *p, int level, int name)
 {
-	return priority_governs(p) && level == SOL_SOCKET && name == SO_PRIORITY;
+	return governs(p, CONTROL_PRIORITY) && level == SOL_SOCKET && name == SO_PRIORITY;
 }
 
 /* A socket at its creation, from cgroup/sock_create. */
 static __always_inline void priority_birth(const struct policy *p, struct bpf_sock *sk)
 {
-	if (priority_governs(p) && priority_claims(p, sk, true))
+	if (priority_gives(p) && priority_claims(p, sk, true))
 		sk->priority = p->priority;
 }
 
@@ -82,7 +83,7 @@ static __always_inline void priority_set(const struct policy *p, struct sock *sk
 {
 	__u32 priority = p->priority;
 
-	if (priority_governs(p) && priority_claims(p, sk, true))
+	if (priority_gives(p) && priority_claims(p, sk, true))
 		bpf_setsockopt(sk, SOL_SOCKET, SO_PRIORITY, &priority, sizeof(priority));
 }
 
@@ -96,7 +97,7 @@ static __always_inline void priority_accepted(const struct policy *p, struct bpf
 	struct bpf_sock *sk = ctx->sk;
 	__u32 priority = p->priority;
 
-	if (priority_governs(p) && sk && priority_claims(p, sk, true))
+	if (priority_gives(p) && sk && priority_claims(p, sk, true))
 		bpf_setsockopt(ctx, SOL_SOCKET, SO_PRIORITY, &priority, sizeof(priority));
 }
 
@@ -104,7 +105,7 @@ static __always_inline void priority_accepted(const struct policy *p, struct bpf
 static __always_inline void priority_packet(const struct policy *p, struct bpf_sock *sk,
 					    struct __sk_buff *skb)
 {
-	if (priority_governs(p) && priority_claims(p, sk, false))
+	if (priority_gives(p) && priority_claims(p, sk, false))
 		skb->priority = p->priority;
 }
 
@@ -116,7 +117,7 @@ static __always_inline void priority_packet(const struct policy *p, struct bpf_s
 static __always_inline bool priority_bypass(const struct policy *p, const struct sock *sk,
 					    int level, int name)
 {
-	return priority_governs(p) && sk->__sk_common.skc_family == AF_PACKET &&
+	return governs(p, CONTROL_PRIORITY) && sk->__sk_common.skc_family == AF_PACKET &&
 	       level == SOL_PACKET && name == PACKET_QDISC_BYPASS;
 }
 
@@ -128,7 +129,7 @@ static __always_inline bool priority_bypass(const struct policy *p, const struct
 static __always_inline bool priority_message(const struct policy *p, const struct sock *sk,
 					     const struct msghdr *message)
 {
-	return priority_governs(p) && sk->__sk_common.skc_family == AF_PACKET &&
+	return governs(p, CONTROL_PRIORITY) && sk->__sk_common.skc_family == AF_PACKET &&
 	       (message->msg_controllen ||
 		(message->msg_name && (message->msg_flags & MSG_BATCH)));
 }

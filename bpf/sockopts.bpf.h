@@ -4,7 +4,7 @@
 #define CGNET_SOCKOPTS_BPF_H
 
 #include "kernel.bpf.h"
-#include "policy.h"
+#include "policy_of.bpf.h"
 
 /* An entry that holds none. setsockopt(-1, -1) has the same key, and is not listed. */
 #define SOCKOPTS_UNUSED (~0ULL)
@@ -26,7 +26,7 @@ static __always_inline bool sockopts_refuses(const struct policy *p, int level, 
 	__u64 key = (__u64)(__u32)level << 32 | (__u32)name;
 	bool allows = p->flags & FLAG_SOCKOPTS_ALLOW;
 
-	return (p->controls & CONTROL_SOCKOPTS) && sockopts_listed(p, key) != allows;
+	return governs(p, CONTROL_SOCKOPTS) && sockopts_listed(p, key) != allows;
 }
 
 #endif

@@ -8,7 +8,7 @@
 #define CGNET_TOS_BPF_H
 
 #include "kernel.bpf.h"
-#include "policy.h"
+#include "policy_of.bpf.h"
 
 enum tos {
 	TOS_DSCP_SHIFT = 2,
@@ -43,7 +43,7 @@ static __always_inline bool tos_is_ipv6(const struct bpf_sockopt *ctx)
  * a shorter buffer holds. The kernel gives the program 16 bytes at the least,
  * zeroed behind what the task passed.
  */
-static __always_inline bool tos_value(struct bpf_sockopt *ctx, __s32 *value)
+static __always_inline bool sockopt_value(struct bpf_sockopt *ctx, __s32 *value)
 {
 	void *end = ctx->optval_end;
 	void *val = ctx->optval;
@@ -60,9 +60,9 @@ static __always_inline bool tos_refuses(const struct policy *p, struct bpf_socko
 {
 	__s32 tos;
 
-	if (!(p->controls & CONTROL_TOS) || (!tos_is_ip(ctx) && !tos_is_ipv6(ctx)))
+	if (!governs(p, CONTROL_TOS) || (!tos_is_ip(ctx) && !tos_is_ipv6(ctx)))
 		return false;
-	if (!tos_value(ctx, &tos))
+	if (!sockopt_value(ctx, &tos))
 		return false;		/* too short: the kernel's own EINVAL */
 	if (tos_is_ipv6(ctx) && (tos <= TCLASS_DEFAULT || tos > TCLASS_MAX))
 		return false;		/* the default, or the kernel's own EINVAL */
@@ -102,7 +102,7 @@ static __always_inline bool tos_refuses_bind(const struct policy *p, struct bpf_
 {
 	__s32 tos = 0;
 
-	if (!(p->controls & CONTROL_TOS) ||
+	if (!governs(p, CONTROL_TOS) ||
 	    bpf_getsockopt(ctx, level, name, &tos, sizeof(tos)))
 		return false;
 	return !tos_listed(p, tos);
@@ -113,17 +113,20 @@ static __always_inline bool tos_refuses_bind(const struct policy *p, struct bpf_
  * message, or a header that the task has written itself. A cgroup_skb program's
  * packet begins at the network header.
  */
-static __always_inline bool tos_refuses_packet(const struct policy *p, struct __sk_buff *skb)
+static __always_inline bool tos_refuses_packet(const struct policy *p, struct __sk_buff *skb,
+					       __u32 *tos)
 {
 	__be16 begin;
 
-	if (!(p->controls & CONTROL_TOS))
+	if (!governs(p, CONTROL_TOS))
 		return false;
 	if (bpf_skb_load_bytes(skb, 0, &begin, sizeof(begin)))
 		return true;
-	if (skb->protocol == bpf_htons(ETH_P_IP))	/* the second byte */
-		return !tos_listed(p, bpf_ntohs(begin));
-	return !tos_listed(p, bpf_ntohs(begin) >> TCLASS_SHIFT);
+	*tos = bpf_ntohs(begin);	/* of IPv4 the second byte */
+	if (skb->protocol != bpf_htons(ETH_P_IP))
+		*tos >>= TCLASS_SHIFT;
+	*tos &= TOS_BYTE;
+	return !tos_listed(p, *tos);
 }
 
 #endif

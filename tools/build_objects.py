@@ -69,19 +69,25 @@ def _literal(value: Any, depth: int = 0) -> list[str]:
     return lines
 
 
+def _class(name: str, shape: dict[str, Any]) -> list[str]:
+    fields = [f'        ("{field}", {_ctype(kind)}),' for field, _at, kind in shape["fields"]]
+    head = f"class {name.capitalize()}(ctypes.LittleEndianStructure):"
+    told = f'    """struct {name}: {shape["size"]} bytes."""'
+    return ["", "", head, told, "", "    _fields_ = (", *fields, "    )"]
+
+
 def render_mirror(layout: dict[str, Any]) -> str:
-    """_abi.py: an enum class each, the ctypes struct, and the layout as data."""
+    """_abi.py: an enum class each, the ctypes structs, and the layout as data."""
     lines = [HEAD]
     for name, members in layout["enums"].items():
         prefix = name.upper() + "_"
-        base = "IntFlag" if name in ("control", "flag") else "IntEnum"
+        base = "IntFlag" if name == "flag" else "IntEnum"
         lines += ["", f"class {name.capitalize()}(enum.{base}):", f'    """enum {name}."""', ""]
         lines += [f"    {k.replace(prefix, '', 1)} = {v}" for k, v in members.items()] + [""]
-    lines += ["", "class Policy(ctypes.LittleEndianStructure):"]
-    lines += [f'    """struct policy: {layout["size"]} bytes."""', ""]
-    lines += ["    _fields_ = ("]
-    lines += [f'        ("{name}", {_ctype(shape)}),' for name, _at, shape in layout["fields"]]
-    lines += ["    )", "", "", "LAYOUT: dict[str, Any] = {", *_literal(layout, 1), "}", ""]
+    lines.pop()
+    for name, shape in {"policy": layout, **layout["structs"]}.items():
+        lines += _class(name, shape)
+    lines += ["", "", "LAYOUT: dict[str, Any] = {", *_literal(layout, 1), "}", ""]
     return "\n".join(lines)
 
 

@@ -13,14 +13,15 @@ import enum
 from typing import Any
 
 
-class Control(enum.IntFlag):
+class Control(enum.IntEnum):
     """enum control."""
 
-    PRIORITY = 1
-    TOS = 2
-    BIND_PORTS = 4
-    IPV4 = 8
-    SOCKOPTS = 16
+    PRIORITY = 0
+    TOS = 1
+    BIND_PORTS = 2
+    IPV4 = 3
+    SOCKOPTS = 4
+    CONTROLS = 5
 
 
 class Flag(enum.IntFlag):
@@ -30,6 +31,8 @@ class Flag(enum.IntFlag):
     UDP = 2
     UNPRIVILEGED = 4
     SOCKOPTS_ALLOW = 8
+    AUDIT = 16
+    TASKS = 32
 
 
 class Protocol(enum.IntEnum):
@@ -46,6 +49,25 @@ class Limit(enum.IntEnum):
     BLOCK_PORTS = 256
     BLOCKS = 78
     SOCKOPTS = 128
+
+
+class Call(enum.IntEnum):
+    """enum call."""
+
+    SOCKET = 0
+    SETSOCKOPT = 1
+    BIND = 2
+    CONNECT = 3
+    SEND = 4
+    PACKET = 5
+    CALLS = 6
+
+
+class Size(enum.IntEnum):
+    """enum size."""
+
+    COMMAND = 16
+    EVENTS = 65536
 
 
 class Policy(ctypes.LittleEndianStructure):
@@ -67,6 +89,34 @@ class Policy(ctypes.LittleEndianStructure):
     )
 
 
+class Counts(ctypes.LittleEndianStructure):
+    """struct counts: 120 bytes."""
+
+    _fields_ = (
+        ("refused", ctypes.c_uint64 * 5),
+        ("audited", ctypes.c_uint64 * 5),
+        ("told", ctypes.c_uint64 * 5),
+    )
+
+
+class Event(ctypes.LittleEndianStructure):
+    """struct event: 64 bytes."""
+
+    _fields_ = (
+        ("time", ctypes.c_uint64),
+        ("cgroup", ctypes.c_uint64),
+        ("process", ctypes.c_uint32),
+        ("thread", ctypes.c_uint32),
+        ("control", ctypes.c_uint32),
+        ("call", ctypes.c_uint32),
+        ("level", ctypes.c_uint32),
+        ("name", ctypes.c_uint32),
+        ("value", ctypes.c_uint32),
+        ("audited", ctypes.c_uint32),
+        ("command", ctypes.c_uint8 * 16),
+    )
+
+
 LAYOUT: dict[str, Any] = {
     "size": 4080,
     "fields": [
@@ -85,17 +135,20 @@ LAYOUT: dict[str, Any] = {
     ],
     "enums": {
         "control": {
-            "CONTROL_PRIORITY": 1,
-            "CONTROL_TOS": 2,
-            "CONTROL_BIND_PORTS": 4,
-            "CONTROL_IPV4": 8,
-            "CONTROL_SOCKOPTS": 16,
+            "CONTROL_PRIORITY": 0,
+            "CONTROL_TOS": 1,
+            "CONTROL_BIND_PORTS": 2,
+            "CONTROL_IPV4": 3,
+            "CONTROL_SOCKOPTS": 4,
+            "CONTROLS": 5,
         },
         "flag": {
             "FLAG_TCP": 1,
             "FLAG_UDP": 2,
             "FLAG_UNPRIVILEGED": 4,
             "FLAG_SOCKOPTS_ALLOW": 8,
+            "FLAG_AUDIT": 16,
+            "FLAG_TASKS": 32,
         },
         "protocol": {
             "PROTOCOL_TCP": 0,
@@ -106,6 +159,45 @@ LAYOUT: dict[str, Any] = {
             "LIMIT_BLOCK_PORTS": 256,
             "LIMIT_BLOCKS": 78,
             "LIMIT_SOCKOPTS": 128,
+        },
+        "call": {
+            "CALL_SOCKET": 0,
+            "CALL_SETSOCKOPT": 1,
+            "CALL_BIND": 2,
+            "CALL_CONNECT": 3,
+            "CALL_SEND": 4,
+            "CALL_PACKET": 5,
+            "CALLS": 6,
+        },
+        "size": {
+            "SIZE_COMMAND": 16,
+            "SIZE_EVENTS": 65536,
+        },
+    },
+    "structs": {
+        "counts": {
+            "size": 120,
+            "fields": [
+                ["refused", 0, ["u64", 5]],
+                ["audited", 40, ["u64", 5]],
+                ["told", 80, ["u64", 5]],
+            ],
+        },
+        "event": {
+            "size": 64,
+            "fields": [
+                ["time", 0, "u64"],
+                ["cgroup", 8, "u64"],
+                ["process", 16, "u32"],
+                ["thread", 20, "u32"],
+                ["control", 24, "u32"],
+                ["call", 28, "u32"],
+                ["level", 32, "u32"],
+                ["name", 36, "u32"],
+                ["value", 40, "u32"],
+                ["audited", 44, "u32"],
+                ["command", 48, ["u8", 16]],
+            ],
         },
     },
 }

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,18 +13,43 @@ from ansible_collections.linux.cgnet.plugins.module_utils import (
     _libbpf,
     _policies,
     _raw_xmit,
+    _refusals,
     _support,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import CgnetError
 from ansible_collections.linux.cgnet.plugins.module_utils._kernel import Kernel
-from ansible_collections.linux.cgnet.plugins.module_utils._model import Program
+from ansible_collections.linux.cgnet.plugins.module_utils._model import Observed, Program
 
 
-def gather(_params: Mapping[str, Any]) -> dict[str, Any]:
-    """The module's result. Changes nothing."""
+def gather(params: Mapping[str, Any], check: bool = False) -> dict[str, Any]:
+    """The module's result. Changes nothing but that `events` are taken, if not in check mode."""
     kernel = Kernel.open()
-    with kernel.reading():
-        return _gather(kernel)
+    taking = params.get("events", False) and not check
+    with kernel.lock() if taking else kernel.reading():
+        result = _gather(kernel)
+        if params.get("events", False):
+            result["events"] = _events(kernel) if taking else []
+        return result
+
+
+def _events(kernel: Kernel) -> list[dict[str, Any]]:
+    """What was told since they were last taken. Nothing that can fail may come after it."""
+    paths = kernel.observe(_policies.OBJECT).alive
+    records = kernel.take_events(_policies.OBJECT)
+    return _refusals.events(records, paths, time.time_ns() - time.monotonic_ns())
+
+
+def _counters(kernel: Kernel, observed: Observed) -> dict[str, dict[str, dict[str, int]]]:
+    """Cgroup → control → counts, of what is declared for it or has been counted."""
+    counted = kernel.counts(_policies.OBJECT, _refusals.COUNTS)
+    found = {}
+    for cgroup, path in observed.alive.items():
+        declared = _policies.declared_in(observed, cgroup)
+        sums = _refusals.summed(counted.get(cgroup, ()))
+        shown = {k: v for k, v in sums.items() if k in declared or any(v.values())}
+        if shown:
+            found[path] = shown
+    return found
 
 
 def _gather(kernel: Kernel) -> dict[str, Any]:
@@ -52,6 +78,7 @@ def _gather(kernel: Kernel) -> dict[str, Any]:
         shown = _policies.shown(observed, cgroup, "", facts.netns_cookie)
         if shown is not None:
             policies[path] = shown
+    counters = _counters(kernel, observed)
     observed = kernel.observe(_raw_xmit.OBJECT)
     raw_xmit = {}
     for path in observed.alive.values():
@@ -79,5 +106,6 @@ def _gather(kernel: Kernel) -> dict[str, Any]:
         },
         "objects": objects,
         "policies": policies,
+        "counters": counters,
         "raw_xmit": raw_xmit,
     }

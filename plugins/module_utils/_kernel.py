@@ -16,6 +16,7 @@ import socket
 from collections.abc import Iterable, Iterator
 
 from ansible_collections.linux.cgnet.plugins.module_utils import (
+    _events,
     _libbpf,
     _loader,
     _slots,
@@ -162,6 +163,19 @@ class Kernel:
             )
         return states
 
+    def counts(self, name: str, size: int) -> dict[int, list[bytes]]:
+        """Cgroup id → the `size` bytes of counts of every CPU and of every version."""
+        found: dict[int, list[bytes]] = {}
+        for version in _listed(self.layout.object(name)):
+            for cgroup, each in _storage.counts(self.layout.maps(name, version), size).items():
+                found.setdefault(cgroup, []).extend(each)
+        return found
+
+    def take_events(self, name: str) -> list[bytes]:
+        """The records of every version's ring buffer, which are gone from it then."""
+        versions = _listed(self.layout.object(name))
+        return [each for v in versions for each in _events.take(self.layout.maps(name, v))]
+
     # Changing
 
     def load(
@@ -209,8 +223,14 @@ class Kernel:
         os.close(self._link(name, version, cgroup, program))
 
     def store(self, name: str, version: str, cgroup: int, value: bytes) -> None:
-        """Replace what is stored for a cgroup; a program sees all of the old or of the new."""
-        _storage.store(self.layout.maps(name, version), cgroup, value)
+        """Replace what is stored for a cgroup; a program sees all of the old or of the new.
+
+        With zeros, which are no policy, what was counted for it is forgotten too.
+        """
+        maps = self.layout.maps(name, version)
+        if not any(value):  # first: a run that is killed between comes here again
+            _storage.forget(maps, cgroup)
+        _storage.store(maps, cgroup, value)
 
     def govern(self, name: str, version: str, cgroup: int, governs: bool) -> None:
         """Say whether a cgroup's policy governs the priority: an ancestor's program asks that."""

@@ -24,6 +24,10 @@ from ansible_collections.linux.cgnet.plugins.module_utils._errors import HostErr
 LINK_TYPE_CGROUP = 3
 MAP_TYPE_HASH = 1
 MAP_TYPE_CGROUP_STORAGE = 19
+MAP_TYPE_PERCPU_CGROUP_STORAGE = 21
+
+SAMPLE = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p, c_size_t)
+"""ring_buffer_sample_fn: called with its context, a record and the record's size."""
 
 
 class LinkInfo(ctypes.Structure):
@@ -142,6 +146,7 @@ def _plain(_call: str, result: Any, _args: Any) -> Any:
 _TABLE: dict[str, tuple[Any, tuple[Any, ...], Any]] = {
     "libbpf_set_print": (c_void_p, (c_void_p,), _plain),
     "libbpf_version_string": (c_char_p, (), _plain),
+    "libbpf_num_possible_cpus": (c_int, (), _negative),
     "libbpf_prog_type_by_name": (c_int, (c_char_p, POINTER(c_int), POINTER(c_int)), _negative),
     "bpf_object__open_mem": (c_void_p, (c_char_p, c_size_t, POINTER(OpenOpts)), _null),
     "bpf_object__load": (c_int, (c_void_p,), _negative),
@@ -165,6 +170,9 @@ _TABLE: dict[str, tuple[Any, tuple[Any, ...], Any]] = {
     "bpf_map_update_elem": (c_int, (c_int, c_void_p, c_void_p, c_uint64), _negative),
     "bpf_map_delete_elem": (c_int, (c_int, c_void_p), _negative),
     "bpf_map_get_next_key": (c_int, (c_int, c_void_p, c_void_p), _negative),
+    "ring_buffer__new": (c_void_p, (c_int, SAMPLE, c_void_p, c_void_p), _null),
+    "ring_buffer__consume": (c_int, (c_void_p,), _negative),
+    "ring_buffer__free": (None, (c_void_p,), _plain),
     "btf__load_vmlinux_btf": (c_void_p, (), _null),
     "btf__free": (None, (c_void_p,), _plain),
     "btf__find_by_name_kind": (c_int, (c_void_p, c_char_p, c_uint32), _negative),

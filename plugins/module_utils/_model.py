@@ -39,7 +39,8 @@ class Policy:
 
     `priority` is SO_PRIORITY (32 bits, host order), `tos` the DSCPs (0 to 63)
     in ascending order, `netns` "host" or "any"; a decoded policy that governs
-    another network namespace than this host's carries its cookie instead.
+    another network namespace than this host's carries its cookie instead. `mode`
+    is "enforce" or "audit".
     """
 
     priority: int | None = None
@@ -48,6 +49,7 @@ class Policy:
     ipv4: str | None = None
     sockopts: Sockopts | None = None
     netns: str | int = "host"
+    mode: str = "enforce"
 
 
 @dataclass(frozen=True)

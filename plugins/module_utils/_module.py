@@ -54,4 +54,5 @@ def raw_xmit(spec: dict[str, Any]) -> None:
 
 def info(spec: dict[str, Any]) -> None:
     """Run cgnet_info."""
-    _run(AnsibleModule(spec, supports_check_mode=True), _info.gather)
+    module = AnsibleModule(spec, supports_check_mode=True)
+    _run(module, lambda params: _info.gather(params, module.check_mode))

@@ -47,6 +47,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._reconcile import (
 OBJECT = "policy"
 HOLDER = "policy_holder"
 ENFORCED = "enforced"
+AUDITED = "audited"
 
 
 @dataclass(frozen=True)
@@ -109,26 +110,37 @@ def _declared(entries: list[dict[str, Any]], hierarchy: Hierarchy) -> list[Decla
     return found
 
 
-def hooks_of(control: str, facts: Facts) -> list[str]:
-    """The programs that enforce a control on this kernel."""
-    needless = () if facts.priority_messages else (_policy.ON_MESSAGES,)
-    return [hook for hook in _policy.CONTROLS[control].hooks if hook not in needless]
+def hooks_of(control: str, facts: Facts, mode: str = _policy.ENFORCE) -> list[str]:
+    """The programs that enforce a control on this kernel, or see what it would refuse."""
+    spec = _policy.CONTROLS[control]
+    needless = spec.setting if mode == _policy.AUDIT else ()
+    if not facts.priority_messages:
+        needless += (_policy.ON_MESSAGES,)
+    return [hook for hook in spec.hooks if hook not in needless]
 
 
 def hooks(policy: Policy, bpf_object: BpfObject, facts: Facts) -> tuple[Program, ...]:
     """The programs that enforce a policy's controls, in the object's order."""
-    needed = {hook for name in _policy.controls(policy) for hook in hooks_of(name, facts)}
+    needed = {
+        hook for name in _policy.controls(policy) for hook in hooks_of(name, facts, policy.mode)
+    }
     return tuple(program for program in bpf_object.programs if program.name in needed)
 
 
 def verdicts(policy: Policy, bpf_object: BpfObject, facts: Facts) -> dict[str, str]:
-    """Control → "enforced", or what this host lacks for it."""
+    """Control → "enforced" or "audited", or what this host lacks for it."""
     programs = {program.name: program for program in bpf_object.programs}
     found = {}
     for name in _policy.controls(policy):
-        lacks = [_support.missing(programs[hook], facts) for hook in hooks_of(name, facts)]
-        found[name] = "; ".join(dict.fromkeys(filter(None, lacks))) or ENFORCED
+        needed = hooks_of(name, facts, policy.mode)
+        lacks = [_support.missing(programs[hook], facts) for hook in needed]
+        found[name] = "; ".join(dict.fromkeys(filter(None, lacks))) or done(policy)
     return found
+
+
+def done(policy: Policy) -> str:
+    """What is said of a control that lacks nothing here."""
+    return AUDITED if policy.mode == _policy.AUDIT else ENFORCED
 
 
 def shown(observed: Observed, cgroup: int, version: str, cookie: int) -> dict[str, Any] | None:
@@ -146,6 +158,16 @@ def shown(observed: Observed, cgroup: int, version: str, cookie: int) -> dict[st
         policy = _policy.decode(held.value, cookie)
         return {**mark, **(_policy.show(policy) if policy else {"unreadable": "not a policy"})}
     return None
+
+
+def declared_in(observed: Observed, cgroup: int) -> set[str]:
+    """The controls of the policies that are stored for a cgroup."""
+    found: set[str] = set()
+    for name, loaded in observed.versions.items():
+        value = loaded.cgroups.get(cgroup, Held()).value
+        policy = _policy.decode(value, 0) if value and same_layout(name, LAYOUT) else None
+        found.update(_policy.controls(policy) if policy else ())
+    return found
 
 
 def prepare(params: Mapping[str, Any], kernel: Kernel) -> Job:
@@ -166,18 +188,19 @@ def prepare(params: Mapping[str, Any], kernel: Kernel) -> Job:
         path = item.cgroup.path
         controls[path] = verdicts(item.policy, bpf_object, facts)
         for control, verdict in controls[path].items():
-            if verdict != ENFORCED:
+            if verdict != done(item.policy):
                 if params["on_unsupported"] == "fail":
                     remedy = 'To apply what is possible all the same: "on_unsupported: warn"'
                     raise UnsupportedError(path, control, verdict, remedy)
-                warnings.append(f"{path}: {control} is not enforced in full: {verdict}")
-        programs = hooks(item.policy, bpf_object, facts)
+                warnings.append(f"{path}: {control} is not {done(item.policy)} in full: {verdict}")
+        programs = _support.loadable(hooks(item.policy, bpf_object, facts), facts)
+        tasks = _policy.ON_TASKS in {program.name for program in programs}
         fixed.append(
             Want(
                 item.cgroup,
-                tuple(p for p in programs if not _support.missing(p, facts)),
-                _policy.encode(item.policy, facts.netns_cookie, item.cgroup),
-                item.policy.priority is not None,
+                programs,
+                _policy.encode(item.policy, facts.netns_cookie, item.cgroup, tasks),
+                _policy.gives_priority(item.policy),
                 frozenset({HOLDER}),
             )
         )

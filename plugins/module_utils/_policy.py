@@ -17,12 +17,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Callable
 
-from ansible_collections.linux.cgnet.plugins.module_utils import _ports, _sockopts, _values
-from ansible_collections.linux.cgnet.plugins.module_utils._abi import Control, Flag, Limit, Protocol
+from ansible_collections.linux.cgnet.plugins.module_utils import (
+    _bind_ports,
+    _sockopts,
+    _values,
+)
+from ansible_collections.linux.cgnet.plugins.module_utils._abi import Control, Flag, Limit
 from ansible_collections.linux.cgnet.plugins.module_utils._abi import Policy as Struct
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import InputError
 from ansible_collections.linux.cgnet.plugins.module_utils._model import (
-    BindPorts,
     Cgroup,
     Policy,
     Sockopts,
@@ -33,23 +36,26 @@ EMPTY = bytes(SIZE)
 """All-zero: what the kernel hands out before a policy is written, and after one is cleared."""
 
 NETNS_ANY = 0
+ENFORCE, AUDIT = "enforce", "audit"
 _UNUSED_OPTION = 0xFFFFFFFFFFFFFFFF
 _U32 = 0xFFFFFFFF
 
 
 @dataclass(frozen=True)
 class ControlSpec:
-    """One control: its bit in the struct, the programs that enforce it, and its four forms.
+    """One control: its number in the struct, the programs that enforce it, and its four forms.
 
     `put` and `get` see the struct; `put` is called only where the control is declared.
+    `setting` are those of the programs that refuse nothing, which `audit` has no use for.
     """
 
-    bit: Control
+    number: Control
     hooks: tuple[str, ...]
     parse: Callable[[Any, str], Any]
     show: Callable[[Any], Any]
     put: Callable[[Any, Struct], None]
     get: Callable[[Struct], Any]
+    setting: tuple[str, ...] = ()
 
 
 def _put_priority(value: int, raw: Struct) -> None:
@@ -62,78 +68,6 @@ def _put_tos(value: tuple[int, ...], raw: Struct) -> None:
 
 def _get_tos(raw: Struct) -> tuple[int, ...]:
     return tuple(dscp for dscp in range(64) if raw.tos >> dscp & 1)
-
-
-def _parse_bind_ports(value: Any, at: str) -> BindPorts:
-    given = _values.mapping(value, at, ("tcp", "udp", "below", "unprivileged"))
-    below = 16384
-    if "below" in given:
-        below = _values.integer(given["below"], f"{at}.below", 2, 65536)
-    lists = {p: _ports.parse(given[p], f"{at}.{p}", below) for p in ("tcp", "udp") if p in given}
-    if not lists:
-        raise InputError(
-            at, value, "it names neither tcp nor udp", "Name one; [] allows none of its ports"
-        )
-    parsed = BindPorts(
-        tcp=lists.get("tcp"),
-        udp=lists.get("udp"),
-        below=below,
-        unprivileged=_values.boolean(given.get("unprivileged", False), f"{at}.unprivileged"),
-    )
-    needed = len(_ports.blocks(parsed.tcp or ()) | _ports.blocks(parsed.udp or ()))
-    if needed > Limit.BLOCKS:
-        raise InputError(
-            at,
-            f"{len(parsed.tcp or ()) + len(parsed.udp or ())} ranges",
-            f"the ports are spread over {needed} different blocks of {Limit.BLOCK_PORTS}, "
-            f"and {Limit.BLOCKS} fit",
-            "Use ranges, or ports that lie closer together",
-        )
-    return parsed
-
-
-def _show_bind_ports(value: BindPorts) -> dict[str, Any]:
-    shown: dict[str, Any] = {}
-    for protocol, ranges in (("tcp", value.tcp), ("udp", value.udp)):
-        if ranges is not None:
-            shown[protocol] = _ports.show(ranges)
-    return {**shown, "below": value.below, "unprivileged": value.unprivileged}
-
-
-def _put_bind_ports(value: BindPorts, raw: Struct) -> None:
-    raw.below = value.below
-    raw.flags |= Flag.UNPRIVILEGED if value.unprivileged else 0
-    known: dict[int, int] = {0: 0}
-    for protocol, flag, ranges in (
-        (Protocol.TCP, Flag.TCP, value.tcp),
-        (Protocol.UDP, Flag.UDP, value.udp),
-    ):
-        if ranges is None:
-            continue
-        raw.flags |= flag
-        for number, bits in _ports.bitmaps(ranges).items():
-            index = known.setdefault(bits, len(known))
-            raw.port_block[protocol][number] = index
-            for word in range(Limit.BLOCK_PORTS // 64):
-                raw.block[index][word] = bits >> (64 * word) & 0xFFFFFFFFFFFFFFFF
-
-
-def _get_bind_ports(raw: Struct) -> BindPorts:
-    def listed(protocol: Protocol, flag: Flag) -> tuple[tuple[int, int], ...] | None:
-        if not raw.flags & flag:
-            return None
-        bitmaps = {}
-        for number, index in enumerate(raw.port_block[protocol]):
-            words = raw.block[index]
-            bitmaps[number] = sum(word << (64 * at) for at, word in enumerate(words))
-        return _ports.ranges(bitmaps)
-
-    return BindPorts(
-        tcp=listed(Protocol.TCP, Flag.TCP),
-        udp=listed(Protocol.UDP, Flag.UDP),
-        below=raw.below,
-        unprivileged=bool(raw.flags & Flag.UNPRIVILEGED),
-    )
 
 
 def _parse_ipv4(value: Any, at: str) -> str:
@@ -167,7 +101,8 @@ def _parse_sockopts(value: Any, at: str) -> Sockopts:
     return Sockopts(allow=kind == "allow", options=tuple(options))
 
 
-def _show_option(option: tuple[int, int]) -> str:
+def show_option(option: tuple[int, int]) -> str:
+    """LEVEL/NAME, with names where they are known."""
     level, name = option
     level_name = next((k for k, v in _sockopts.LEVELS.items() if v == level), str(level))
     names = _sockopts.OPTIONS.get(level, {})
@@ -175,7 +110,7 @@ def _show_option(option: tuple[int, int]) -> str:
 
 
 def _show_sockopts(value: Sockopts) -> dict[str, list[str]]:
-    return {"allow" if value.allow else "deny": [_show_option(o) for o in value.options]}
+    return {"allow" if value.allow else "deny": [show_option(o) for o in value.options]}
 
 
 def _put_sockopts(value: Sockopts, raw: Struct) -> None:
@@ -192,6 +127,9 @@ def _get_sockopts(raw: Struct) -> Sockopts:
     )
 
 
+ON_TASKS = "policy_lsm_setsockopt"
+"""The program that setsockopt() asks for the task's cgroup, before it asks for the socket's."""
+
 ON_MESSAGES = "policy_sendmsg"
 """The program that only a kernel whose control messages may set the priority needs."""
 
@@ -205,13 +143,14 @@ CONTROLS: dict[str, ControlSpec] = {
             "policy_egress",
             "policy_post_create",
             "policy_sock_graft",
-            "policy_lsm_setsockopt",
+            ON_TASKS,
             ON_MESSAGES,
         ),
         _values.parse_priority,
         _values.show_priority,
         _put_priority,
         lambda raw: int(raw.priority),
+        ("policy_sock_create", "policy_sockops", "policy_egress", "policy_sock_graft"),
     ),
     "tos": ControlSpec(
         Control.TOS,
@@ -224,10 +163,10 @@ CONTROLS: dict[str, ControlSpec] = {
     "bind_ports": ControlSpec(
         Control.BIND_PORTS,
         ("policy_bind4", "policy_bind6"),
-        _parse_bind_ports,
-        _show_bind_ports,
-        _put_bind_ports,
-        _get_bind_ports,
+        _bind_ports.parse,
+        _bind_ports.show,
+        _bind_ports.put,
+        _bind_ports.get,
     ),
     "ipv4": ControlSpec(
         Control.IPV4,
@@ -248,7 +187,7 @@ CONTROLS: dict[str, ControlSpec] = {
     ),
     "sockopts": ControlSpec(
         Control.SOCKOPTS,
-        ("policy_setsockopt", "policy_lsm_setsockopt"),
+        ("policy_setsockopt", ON_TASKS),
         _parse_sockopts,
         _show_sockopts,
         _put_sockopts,
@@ -276,26 +215,45 @@ def parse(data: Mapping[str, Any], at: str) -> Policy:
             "it declares no control, so nothing would be governed",
             f'Declare one of {", ".join(CONTROLS)}; to remove a policy: "state: absent"',
         )
-    netns = given.get("netns", "host")
-    if netns not in ("host", "any"):
-        raise InputError(f"{at}.netns", netns, 'it is "host" or "any"')
-    return Policy(netns=netns, **values)
+    return Policy(
+        netns=_one_of(given, "netns", ("host", "any"), at),
+        mode=_one_of(given, "mode", (ENFORCE, AUDIT), at),
+        **values,
+    )
+
+
+def _one_of(given: Mapping[str, Any], name: str, words: tuple[str, str], at: str) -> str:
+    """One of two words, the first where the field is not given."""
+    value = given.get(name, words[0])
+    if value not in words:
+        raise InputError(f"{at}.{name}", value, f'it is "{words[0]}" or "{words[1]}"')
+    return str(value)
+
+
+def gives_priority(policy: Policy) -> bool:
+    """Whether the sockets and packets of the cgroup get a priority of this policy."""
+    return policy.priority is not None and policy.mode == ENFORCE
 
 
 def show(policy: Policy) -> dict[str, Any]:
     """The policy in the user's terms: canonical, and parse() takes it back."""
     shown = {name: CONTROLS[name].show(getattr(policy, name)) for name in controls(policy)}
-    return {**shown, "netns": policy.netns}
+    return {**shown, "netns": policy.netns, "mode": policy.mode}
 
 
-def encode(policy: Policy, netns_cookie: int, cgroup: Cgroup) -> bytes:
-    """The SIZE bytes of a cgroup's struct policy; the cookie is that of the host's namespace."""
+def encode(policy: Policy, netns_cookie: int, cgroup: Cgroup, tasks: bool = False) -> bytes:
+    """The SIZE bytes of a cgroup's struct policy; the cookie is that of the host's namespace.
+
+    `tasks` says that ON_TASKS is attached: under audit it counts, not the hook behind it.
+    """
     raw = Struct()
     raw.cgroup = cgroup.id
     raw.level = cgroup.path.count("/") + 1
     raw.netns = NETNS_ANY if policy.netns == "any" else netns_cookie
+    if policy.mode == AUDIT:
+        raw.flags |= Flag.AUDIT | (Flag.TASKS if tasks else 0)
     for name in controls(policy):
-        raw.controls |= CONTROLS[name].bit
+        raw.controls |= 1 << CONTROLS[name].number
         CONTROLS[name].put(getattr(policy, name), raw)
     return bytes(raw)
 
@@ -306,5 +264,6 @@ def decode(value: bytes, netns_cookie: int) -> Policy | None:
     if not raw.controls:
         return None
     netns = {NETNS_ANY: "any", netns_cookie: "host"}.get(raw.netns, int(raw.netns))
-    values = {k: spec.get(raw) for k, spec in CONTROLS.items() if raw.controls & spec.bit}
-    return Policy(netns=netns, **values)
+    values = {k: spec.get(raw) for k, spec in CONTROLS.items() if raw.controls >> spec.number & 1}
+    mode = AUDIT if raw.flags & Flag.AUDIT else ENFORCE
+    return Policy(netns=netns, mode=mode, **values)

@@ -34,24 +34,57 @@ def _opened(folder: str, kind: int, name: str | None = None) -> Iterator[tuple[i
     yield None
 
 
+def _read(fd: int, size: int) -> dict[int, bytes]:
+    """Cgroup id → the bytes of its value, for every cgroup that has one."""
+    found: dict[int, bytes] = {}
+    value = ctypes.create_string_buffer(size)
+    for cgroup in _libbpf.keys(fd):
+        key = ctypes.byref(ctypes.c_uint64(cgroup))
+        try:
+            _libbpf.library().call("bpf_map_lookup_elem", fd, key, value)
+        except KernelError as error:
+            if error.errno == errno.ENOENT:
+                break  # a cgroup that went meanwhile; the next run looks again
+            raise
+        found[cgroup] = value.raw
+    return found
+
+
 def values(folder: str) -> dict[int, bytes]:
     """Cgroup id → what is stored for it, for every cgroup that has storage."""
-    found: dict[int, bytes] = {}
     with _opened(folder, _libbpf.MAP_TYPE_CGROUP_STORAGE) as storage:
-        if storage is None:
+        return _read(*storage) if storage else {}
+
+
+def _of_all_cpus(size: int) -> int:
+    """How many bytes the kernel reads and writes of a per-CPU value: 8 and 8 for each CPU."""
+    return (size + 7) // 8 * 8 * int(_libbpf.library().call("libbpf_num_possible_cpus"))
+
+
+def counts(folder: str, size: int) -> dict[int, list[bytes]]:
+    """Cgroup id → the `size` bytes that each CPU has counted in; none of another size."""
+    with _opened(folder, _libbpf.MAP_TYPE_PERCPU_CGROUP_STORAGE) as opened:
+        if opened is None or opened[1] != size:
             return {}
-        fd, size = storage
-        value = ctypes.create_string_buffer(size)
-        for cgroup in _libbpf.keys(fd):
-            key = ctypes.byref(ctypes.c_uint64(cgroup))
-            try:
-                _libbpf.library().call("bpf_map_lookup_elem", fd, key, value)
-            except KernelError as error:
-                if error.errno == errno.ENOENT:
-                    break  # a cgroup that went meanwhile; the next run looks again
+        found = _read(opened[0], _of_all_cpus(size))
+    step = (size + 7) // 8 * 8
+    return {
+        cgroup: [value[at : at + size] for at in range(0, len(value), step)]
+        for cgroup, value in found.items()
+    }
+
+
+def forget(folder: str, cgroup: int) -> None:
+    """Let a cgroup's counts begin again from zero, if it has any."""
+    with _opened(folder, _libbpf.MAP_TYPE_PERCPU_CGROUP_STORAGE) as opened:
+        if opened is None:
+            return
+        key, zeros = ctypes.byref(ctypes.c_uint64(cgroup)), bytes(_of_all_cpus(opened[1]))
+        try:
+            _libbpf.library().call("bpf_map_update_elem", opened[0], key, zeros, 0)
+        except KernelError as error:
+            if error.errno != errno.ENOENT:  # nothing of it was ever attached
                 raise
-            found[cgroup] = value.raw
-    return found
 
 
 def store(folder: str, cgroup: int, value: bytes) -> None:

@@ -11,7 +11,7 @@ module: cgnet_info
 short_description: Tell what a kernel can enforce, and what is attached and stored
 version_added: 0.1.0
 description:
-  - Reads the live kernel and changes nothing.
+  - Reads the live kernel and changes nothing, but that O(events=true) takes the events.
 author:
   - cgnet contributors (!UNKNOWN)
 extends_documentation_fragment:
@@ -19,7 +19,13 @@ extends_documentation_fragment:
 attributes:
   diff_mode:
     support: none
-options: {}
+options:
+  events:
+    description:
+      - With V(true), what was refused since the events were last taken, or would have been, is taken and returned as RV(events).
+        Whoever asks first gets them. In check mode they are left where they are.
+    type: bool
+    default: false
 seealso:
   - module: linux.cgnet.cgnet_policy
   - module: linux.cgnet.cgnet_raw_xmit
@@ -28,6 +34,11 @@ seealso:
 EXAMPLES = r"""
 - name: Look at what is enforced here
   linux.cgnet.cgnet_info:
+  register: cgnet
+
+- name: See what was refused since somebody asked last
+  linux.cgnet.cgnet_info:
+    events: true
   register: cgnet
 """
 
@@ -76,6 +87,24 @@ policies:
   description: The policy of each governed cgroup, in the terms of M(linux.cgnet.cgnet_policy), and the version that holds it.
   returned: success
   type: dict
+counters:
+  description: For each governed cgroup and declared control, how many calls and packets were refused, and with O(ignore:mode=audit)
+    how many would have been. They begin with the first policy of a cgroup, and again when that was removed or the collection was
+    upgraded to another object.
+  returned: success
+  type: dict
+  sample: {"system.slice/nginx.service": {"tos": {"audited": 0, "refused": 3}}}
+events:
+  description:
+    - What was refused or, by its C(verdict), would have been. Oldest first.
+    - Of each cgroup, control and CPU there is at most one each 100 ms, and about 900 in all wait to be taken; the newest are dropped
+      then. All are counted in RV(counters).
+    - Who called is told by C(process), C(thread) and C(command). A packet has none of these.
+  returned: when O(events) is true
+  type: list
+  elements: dict
+  sample: [{"call": "bind", "cgroup": "system.slice/nginx.service", "command": "nginx", "control": "bind_ports", "port": 81,
+    "process": 712, "thread": 712, "time": "2026-01-31T12:00:00.123456+00:00", "verdict": "refused"}]
 raw_xmit:
   description: For each cgroup that M(linux.cgnet.cgnet_raw_xmit) holds V(enforced), or why it is not, which is a program that is
     not attached or a process that receives into its memory.
@@ -86,10 +115,12 @@ raw_xmit:
 
 from ansible_collections.linux.cgnet.plugins.module_utils import _module
 
+SPEC = {"events": {"type": "bool", "default": False}}
+
 
 def main() -> None:
     """The module's entry."""
-    _module.info({})
+    _module.info(SPEC)
 
 
 if __name__ == "__main__":

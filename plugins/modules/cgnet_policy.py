@@ -110,6 +110,12 @@ options:
           - V(any) governs sockets in every network namespace.
         type: str
         choices: [host, any]
+      mode:
+        description:
+          - With V(audit), nothing is refused and nothing is changed. What would have been refused is counted, and told as an event;
+            M(linux.cgnet.cgnet_info) shows both. With V(enforce), they are counted and told as well as refused.
+        type: str
+        choices: [enforce, audit]
   on_unsupported:
     description:
       - What happens where this kernel can't enforce a declared control in full.
@@ -152,6 +158,14 @@ EXAMPLES = r"""
         priority: "1:20"
         netns: any
 
+- name: Count what a list of ports would refuse, without refusing it
+  linux.cgnet.cgnet_policy:
+    policies:
+      - unit: nginx.service
+        mode: audit
+        bind_ports:
+          tcp: [80, 443]
+
 - name: Let a service alone again
   linux.cgnet.cgnet_policy:
     policies:
@@ -167,7 +181,8 @@ actions:
   elements: dict
   sample: [{"action": "attach", "cgroup": "system.slice/nginx.service", "program": "policy_bind4", "version": "0123456789abcdef-01234567"}]
 controls:
-  description: For each declared cgroup and control V(enforced), or the reason why this kernel can't enforce it in full.
+  description: For each declared cgroup and control V(enforced), or V(audited) with O(policies[].mode=audit), or the reason why
+    this kernel can't do so in full.
   returned: success
   type: dict
   sample: {"system.slice/nginx.service": {"bind_ports": "enforced", "tos": "enforced"}}
@@ -201,6 +216,7 @@ SPEC = {
             "ipv4": {"type": "str", "choices": ["hidden"]},
             "sockopts": {"type": "dict", "options": {"allow": _OPTIONS, "deny": _OPTIONS}},
             "netns": {"type": "str", "choices": ["host", "any"]},
+            "mode": {"type": "str", "choices": ["enforce", "audit"]},
         },
     },
     "on_unsupported": {"type": "str", "choices": ["fail", "warn"], "default": "fail"},

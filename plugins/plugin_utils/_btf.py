@@ -35,6 +35,14 @@ class _Type:
     members: tuple[tuple[int, ...], ...] = ()
 
 
+def _with_bytes(found: dict[str, Any]) -> dict[str, Any]:
+    """A struct without the arrays that have no elements."""
+    return {
+        **found,
+        "fields": [each for each in found["fields"] if not isinstance(each[2], list) or each[2][1]],
+    }
+
+
 @dataclass
 class Btf:
     """The types of one object, by their number."""
@@ -106,25 +114,31 @@ class Btf:
         raise ValueError(f"a stored value can't have a member of BTF kind {found.kind}")
 
     def layout(self, name: str) -> dict[str, Any]:
-        """The struct `name` and the enums it mentions.
+        """The struct `name`, the enums it mentions, and the structs that it has no bytes of.
 
         Shape: {"size": bytes, "fields": [[name, byte offset, type]...],
-        "enums": {enum: {member: value}}}. ValueError where there is no such struct.
+        "enums": {enum: {member: value}}}, and where an array of a struct has no elements
+        "structs": {struct: {"size", "fields"}}. ValueError where there is no such struct.
         """
+        found = self._struct(name)
+        enums, structs = {}, {}
+        for _name, _at, shape in found["fields"]:
+            element, count = shape, 1
+            while isinstance(element, list):
+                element, count = element[0], count * element[1]
+            kind, _space, named = str(element).partition(" ")
+            if kind == "enum":
+                enums[named] = self._enum(named)
+            elif kind == "struct" and not count:
+                structs[named] = _with_bytes(self._struct(named))
+        return {**_with_bytes(found), "enums": enums, **({"structs": structs} if structs else {})}
+
+    def _struct(self, name: str) -> dict[str, Any]:
         found = next((t for t in self.types if t.kind == STRUCT and t.name == name), None)
         if found is None:
             raise ValueError(f"BTF has no struct {name}")
-        fields, enums = [], {}
-        for offset, number, bits in found.members:
-            shape = self._field(number)
-            element = shape
-            while isinstance(element, list):
-                element = element[0]
-            if str(element).startswith("enum "):
-                enums[str(element)[5:]] = self._enum(str(element)[5:])
-            if not (isinstance(shape, list) and shape[1] == 0):
-                fields.append([self.text(offset), bits // 8, shape])
-        return {"size": found.size, "fields": fields, "enums": enums}
+        members = [[self.text(at), bits // 8, self._field(no)] for at, no, bits in found.members]
+        return {"size": found.size, "fields": members}
 
     def _enum(self, name: str) -> dict[str, int]:
         found = next(t for t in self.types if t.kind == ENUM and t.name == name)

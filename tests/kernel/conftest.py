@@ -117,9 +117,9 @@ def raw_xmit(
     return _reconcile.reconcile(_raw_xmit.prepare, params, check)
 
 
-def info() -> dict[str, Any]:
+def info(*, check: bool = False, **params: Any) -> dict[str, Any]:
     """What a cgnet_info task returns."""
-    return _info.gather({})
+    return _info.gather(params, check)
 
 
 def break_link(where: Group, name: str) -> None:

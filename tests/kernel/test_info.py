@@ -17,6 +17,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._kernel import LOCK, K
 from tests.kernel import tasks
 from tests.kernel.conftest import Group, apply, break_link, info, program, shipped
 from tests.kernel.seen import everything
+from tests.shown import IN_ANY, IN_HOST
 
 pytestmark = pytest.mark.usefixtures("alone")
 Make = Callable[..., Group]
@@ -28,7 +29,7 @@ PORTS: dict[str, Any] = {"bind_ports": {"tcp": [1001]}}
 SHOWN = {
     "version": VERSION,
     "bind_ports": {"tcp": [1001], "below": 16384, "unprivileged": False},
-    "netns": "host",
+    **IN_HOST,
 }
 
 
@@ -58,6 +59,7 @@ def test_of_a_kernel_that_can_do_everything_it_says_so() -> None:
         },
         "objects": {},
         "policies": {},
+        "counters": {},
         "raw_xmit": {},
     }
     assert libbpf.startswith("v1.")
@@ -69,7 +71,7 @@ def test_a_policy_is_told_with_what_is_attached(group: Make) -> None:
     found = info()
     assert found["policies"] == {
         "ours": SHOWN,
-        "theirs": {"version": VERSION, "priority": "1:10", "netns": "any"},
+        "theirs": {"version": VERSION, "priority": "1:10", **IN_ANY},
     }
     assert found["objects"] == {
         "policy": {
@@ -87,7 +89,7 @@ def test_a_policy_is_told_with_what_is_attached(group: Make) -> None:
 def test_what_it_tells_can_be_declared(group: Make) -> None:
     policy = {
         "priority": 6, "tos": ["ef", 4], "bind_ports": {"udp": ["1-5"], "below": 99},
-        "ipv4": "hidden", "sockopts": {"allow": ["6/1"]}, "netns": "any",
+        "ipv4": "hidden", "sockopts": {"allow": ["6/1"]}, **IN_ANY,
     }  # fmt: skip
     group("ours", **policy)
     told = {key: value for key, value in info()["policies"]["ours"].items() if key != "version"}

@@ -19,6 +19,7 @@ from tests.kernel import tasks
 from tests.kernel.conftest import Group, apply, break_link, info, program, shipped
 from tests.kernel.seen import BPFFS, NAME, attached, everything, pins
 from tests.kernel.tasks import bind, outcome
+from tests.shown import IN_ANY, IN_HOST
 
 pytestmark = pytest.mark.usefixtures("alone", "quick")
 Make = Callable[..., Group]
@@ -88,14 +89,14 @@ def test_check_mode_changes_nothing_and_tells_what_the_run_will_do(
 def test_the_diff_is_in_the_users_terms(group: Make) -> None:
     group("ours")
     first = apply([entry(CONTROL)])["diff"]
-    assert first == {"before": {}, "after": {"ours": {**SHOWN, "netns": "host"}}}
+    assert first == {"before": {}, "after": {"ours": {**SHOWN, **IN_HOST}}}
     edited = {**CONTROL, "priority": 6, "netns": "any"}
     assert apply([entry(edited)])["diff"] == {
-        "before": {"ours": {**SHOWN, "netns": "host"}},
-        "after": {"ours": {**SHOWN, "priority": 6, "netns": "any"}},
+        "before": {"ours": {**SHOWN, **IN_HOST}},
+        "after": {"ours": {**SHOWN, "priority": 6, **IN_ANY}},
     }
     assert apply([entry(None)])["diff"] == {
-        "before": {"ours": {**SHOWN, "priority": 6, "netns": "any"}},
+        "before": {"ours": {**SHOWN, "priority": 6, **IN_ANY}},
         "after": {},
     }
 
@@ -177,7 +178,7 @@ def test_only_with_purge_a_policy_that_is_not_declared_goes(group: Make) -> None
     assert not apply([entry(PORTS)])["changed"]
     result = apply([entry(PORTS)], purge=True)
     assert result["diff"] == {
-        "before": {"theirs": {"bind_ports": SHOWN["bind_ports"], "netns": "host"}}, "after": {},
+        "before": {"theirs": {"bind_ports": SHOWN["bind_ports"], **IN_HOST}}, "after": {},
     }  # fmt: skip
     assert (attached(theirs.id), len(attached(ours.id))) == ([], 2)
     assert ours.run(lambda: binding(1002)) == ["EPERM"]
@@ -270,7 +271,7 @@ def test_a_link_that_was_detached_by_force_is_repaired(group: Make) -> None:
     assert ours.run(lambda: binding(1002)) == ["ok"]
     result = apply([entry(PORTS)])
     assert verbs(result) == [("detach", "policy_bind6"), ("attach", "policy_bind6")]
-    shown = {"bind_ports": SHOWN["bind_ports"], "netns": "host"}
+    shown = {"bind_ports": SHOWN["bind_ports"], **IN_HOST}
     assert result["diff"] == {
         "before": {"ours": {**shown, "detached": ["policy_bind6"]}}, "after": {"ours": shown},
     }  # fmt: skip

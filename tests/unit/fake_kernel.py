@@ -81,6 +81,8 @@ class FakeKernel:
         self._facts = facts
         self.hooks: tuple[str, ...] = ()
         self.held: dict[int, tuple[Ring, ...]] = {}
+        self.counted: dict[int, list[bytes]] = {}
+        self.told: list[bytes] = []
 
     def make(self, path: str) -> Cgroup:
         """A new cgroup: a directory below the mount, which is one of a test's own."""
@@ -114,6 +116,15 @@ class FakeKernel:
     def slots(self) -> Slots:
         """The hooks that a test says are taken."""
         return Slots(10, self.hooks)
+
+    def counts(self, _name: str, _size: int) -> dict[int, list[bytes]]:
+        """What a test says was counted."""
+        return self.counted
+
+    def take_events(self, _name: str) -> list[bytes]:
+        """What a test says was told, once."""
+        taken, self.told = self.told, []
+        return taken
 
     def rings(self, cgroup: Cgroup) -> tuple[Ring, ...]:
         """The rings that a test says a cgroup's tasks hold."""

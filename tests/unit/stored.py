@@ -12,9 +12,10 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-CONTROLS = {"priority": 1, "tos": 2, "bind_ports": 4, "ipv4": 8, "sockopts": 16}
+CONTROLS = {"priority": 0, "tos": 1, "bind_ports": 2, "ipv4": 3, "sockopts": 4}
 TCP, UDP = 0, 1
 FLAG_TCP, FLAG_UDP, FLAG_UNPRIVILEGED, FLAG_SOCKOPTS_ALLOW = 1, 2, 4, 8
+FLAG_AUDIT, FLAG_TASKS = 16, 32
 BLOCK_PORTS, BLOCKS, SOCKOPTS, SOCKOPTS_UNUSED = 256, 78, 128, 0xFFFFFFFFFFFFFFFF
 
 
@@ -39,7 +40,7 @@ class Stored:
         return int(found)
 
     def governs(self, control: str) -> bool:
-        return bool(self.controls & CONTROLS[control])
+        return bool(self.controls >> CONTROLS[control] & 1)
 
     def governs_netns(self, cookie: int) -> bool:
         """policy_in()"""
@@ -59,7 +60,7 @@ class Stored:
         return bool(self.u64("block", block * (BLOCK_PORTS // 64) + bit // 64) >> bit % 64 & 1)
 
     def bind_verdict(self, protocol: int, port: int) -> str:
-        """bind_ports_verdict(): "allow", "refuse" or "privileged"."""
+        """bind_ports_port() and bind_ports_unprivileged(): "allow", "refuse" or "privileged"."""
         governed = FLAG_TCP if protocol == TCP else FLAG_UDP
         if not self.governs("bind_ports") or not self.flags & governed:
             return "allow"
@@ -67,7 +68,8 @@ class Stored:
             return "allow"
         if not self.port_listed(protocol, port):
             return "refuse"
-        return "privileged" if self.flags & FLAG_UNPRIVILEGED else "allow"
+        flags = self.flags & (FLAG_UNPRIVILEGED | FLAG_AUDIT)
+        return "privileged" if flags == FLAG_UNPRIVILEGED else "allow"
 
     def sockopt_listed(self, level: int, name: int) -> bool:
         """sockopts_listed()"""

@@ -100,7 +100,8 @@ def policies() -> st.SearchStrategy[Policy]:
         ipv4=st.none() | st.just("hidden"),
         sockopts=st.none() | sockopts(max_size=20),
         netns=st.sampled_from(["host", "any"]),
-    ).filter(lambda policy: policy != Policy(netns=policy.netns))
+        mode=st.sampled_from(["enforce", "audit"]),
+    ).filter(lambda policy: policy != Policy(netns=policy.netns, mode=policy.mode))
 
 
 scalars: st.SearchStrategy[Any] = (
@@ -118,8 +119,8 @@ scalars: st.SearchStrategy[Any] = (
 
 def _deeper(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     keys = st.sampled_from(
-        ["priority", "tos", "bind_ports", "ipv4", "sockopts", "netns", "tcp", "udp", "below",
-         "unprivileged", "allow", "deny"]
+        ["priority", "tos", "bind_ports", "ipv4", "sockopts", "netns", "mode", "tcp", "udp",
+         "below", "unprivileged", "allow", "deny"]
     )  # fmt: skip
     return (
         st.lists(inner, max_size=4)
@@ -154,6 +155,7 @@ documents: st.SearchStrategy[Any] = (
             )
             | garbage,
             "netns": st.sampled_from(["host", "any"]) | garbage,
+            "mode": st.sampled_from(["enforce", "audit"]) | garbage,
         },
     )
     | garbage

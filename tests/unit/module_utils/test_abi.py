@@ -45,10 +45,18 @@ def test_a_mirror_that_was_edited_is_found(
     assert edited.read_text() == before
 
 
-def test_the_ctypes_struct_has_the_layout() -> None:
-    assert ctypes.sizeof(_abi.Policy) == _abi.LAYOUT["size"]
-    offsets = [[name, getattr(_abi.Policy, name).offset] for name, *_each in _abi.Policy._fields_]
-    assert offsets == [[name, at] for name, at, _shape in _abi.LAYOUT["fields"]]
+STRUCTS = [
+    (_abi.Policy, _abi.LAYOUT),
+    (_abi.Counts, _abi.LAYOUT["structs"]["counts"]),
+    (_abi.Event, _abi.LAYOUT["structs"]["event"]),
+]
+
+
+@pytest.mark.parametrize(("mirror", "layout"), STRUCTS)
+def test_a_ctypes_struct_has_the_layout(mirror: Any, layout: dict[str, Any]) -> None:
+    assert ctypes.sizeof(mirror) == layout["size"]
+    offsets = [[name, getattr(mirror, name).offset] for name, *_each in mirror._fields_]
+    assert offsets == [[name, at] for name, at, _shape in layout["fields"]]
 
 
 def size_of(shape: Any) -> int:
@@ -57,13 +65,16 @@ def size_of(shape: Any) -> int:
     return int(shape[1:]) // 8
 
 
-def test_the_fields_have_the_sizes_of_the_layout_and_leave_no_hole() -> None:
+@pytest.mark.parametrize(("mirror", "layout"), STRUCTS)
+def test_the_fields_have_the_sizes_of_the_layout_and_leave_no_hole(
+    mirror: Any, layout: dict[str, Any]
+) -> None:
     end = 0
-    for name, at, shape in _abi.LAYOUT["fields"]:
+    for name, at, shape in layout["fields"]:
         assert at == end
-        assert getattr(_abi.Policy, name).size == size_of(shape)
+        assert getattr(mirror, name).size == size_of(shape)
         end = at + size_of(shape)
-    assert end == _abi.LAYOUT["size"]
+    assert end == layout["size"]
 
 
 def test_a_value_with_the_kernels_header_fits_in_one_page() -> None:
@@ -73,7 +84,7 @@ def test_a_value_with_the_kernels_header_fits_in_one_page() -> None:
 @pytest.mark.parametrize(
     ("name", "mirror"),
     [("control", _abi.Control), ("flag", _abi.Flag), ("protocol", _abi.Protocol),
-     ("limit", _abi.Limit)],
+     ("limit", _abi.Limit), ("call", _abi.Call), ("size", _abi.Size)],
 )  # fmt: skip
 def test_an_enum_has_the_members_of_the_object(
     manifest: dict[str, Any], name: str, mirror: Any
@@ -84,7 +95,9 @@ def test_an_enum_has_the_members_of_the_object(
 
 
 def test_the_model_of_the_programs_has_the_same_numbers() -> None:
-    assert {member.name.lower(): int(member) for member in _abi.Control} == stored.CONTROLS
+    numbers = {member.name.lower(): int(member) for member in _abi.Control}
+    assert numbers == {**stored.CONTROLS, "controls": len(stored.CONTROLS)}
+    assert (stored.FLAG_AUDIT, stored.FLAG_TASKS) == (_abi.Flag.AUDIT, _abi.Flag.TASKS)
     assert (stored.TCP, stored.UDP) == (_abi.Protocol.TCP, _abi.Protocol.UDP)
     assert (stored.FLAG_TCP, stored.FLAG_UDP) == (_abi.Flag.TCP, _abi.Flag.UDP)
     assert stored.FLAG_UNPRIVILEGED == _abi.Flag.UNPRIVILEGED

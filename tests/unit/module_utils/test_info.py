@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.linux.cgnet.plugins.module_utils import _info, _libbpf, _policy
+from ansible_collections.linux.cgnet.plugins.module_utils._abi import Counts, Event
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import HostError
 from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     Cgroup,
@@ -19,6 +20,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     Ring,
 )
 
+from tests.shown import IN_HOST
 from tests.unit.conftest import entry
 from tests.unit.fake_kernel import HOST, FakeCgroup, FakeKernel, FakeVersion
 
@@ -40,6 +42,7 @@ def test_a_host_without_anything_of_ours(host: FakeKernel) -> None:
         },
         "objects": {},
         "policies": {},
+        "counters": {},
         "raw_xmit": {},
     }
 
@@ -67,8 +70,8 @@ def test_policies_are_told_as_a_user_writes_them_with_their_version(
     run(entry("a.slice", tos=["cs1"], priority=0x10010), entry("b.slice", ipv4="hidden"))
     version = manifest["version"]
     assert _info.gather({})["policies"] == {
-        "a.slice": {"version": version, "priority": "1:10", "tos": ["cs1"], "netns": "host"},
-        "b.slice": {"version": version, "ipv4": "hidden", "netns": "host"},
+        "a.slice": {"version": version, "priority": "1:10", "tos": ["cs1"], **IN_HOST},
+        "b.slice": {"version": version, "ipv4": "hidden", **IN_HOST},
     }
 
 
@@ -196,6 +199,64 @@ def test_a_cgroup_that_is_another_one_by_now_is_not_told(
     assert _info.gather({})["raw_xmit"] == {"b.slice": "enforced"}
     host.make("a.slice")
     assert _info.gather({})["raw_xmit"] == {"b.slice": "enforced"}
+
+
+def counts(**numbers: tuple[int, int]) -> bytes:
+    """One CPU's counts: of each control what was refused, and what would have been."""
+    raw = Counts()
+    for name, (refused, audited) in numbers.items():
+        raw.refused[_policy.CONTROLS[name].number] = refused
+        raw.audited[_policy.CONTROLS[name].number] = audited
+    return bytes(raw)
+
+
+def test_the_counts_of_all_cpus_are_told_of_what_is_declared_or_was_counted(
+    host: FakeKernel, a: Cgroup, b: Cgroup, run: Run
+) -> None:
+    run(entry("a.slice", tos=[], ipv4="hidden"), entry("b.slice", tos=[]))
+    host.counted = {a.id: [counts(tos=(1, 2), sockopts=(0, 7)), counts(tos=(10, 20))]}
+    zero = {"refused": 0, "audited": 0}
+    assert _info.gather({})["counters"] == {
+        "a.slice": {
+            "tos": {"refused": 11, "audited": 22}, "ipv4": zero,
+            "sockopts": {"refused": 0, "audited": 7},
+        },
+        "b.slice": {"tos": zero},
+    }  # fmt: skip
+
+
+def test_events_are_taken_once_by_who_asks_and_holds_the_lock(
+    host: FakeKernel, a: Cgroup, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(entry("a.slice", tos=[]))
+    host.told = [bytes(Event(cgroup=a.id, control=1, call=5, value=0xB8))]
+    assert "events" not in _info.gather({})
+    assert _info.gather({"events": True}, check=True)["events"] == []
+    take, seen = host.take_events, []
+
+    def look(name: str) -> list[bytes]:
+        seen.append(host.locked)
+        return take(name)
+
+    monkeypatch.setattr(host, "take_events", look)
+    (told,) = _info.gather({"events": True})["events"]
+    assert (told["cgroup"], told["tos"], seen) == ("a.slice", "0xb8", ["one"])
+    assert _info.gather({"events": True})["events"] == []
+
+
+def test_events_stay_where_something_else_cannot_be_told(
+    host: FakeKernel, a: Cgroup, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(entry("a.slice", tos=[]))
+    host.told = [bytes(Event(cgroup=a.id))]
+
+    def fail() -> Any:
+        raise HostError("it has no slots", "Look")
+
+    monkeypatch.setattr(host, "slots", fail)
+    with pytest.raises(HostError):
+        _info.gather({"events": True})
+    assert len(host.told) == 1
 
 
 def test_what_a_dead_cgroup_left_is_told_by_its_id(

@@ -31,6 +31,7 @@ from ansible_collections.linux.cgnet.plugins.modules import (
     cgnet_raw_xmit,
 )
 
+from tests.shown import IN_HOST
 from tests.unit.conftest import entry, handed
 from tests.unit.fake_kernel import HOST, FakeKernel
 
@@ -68,7 +69,7 @@ def test_a_policy_is_applied_and_the_result_is_returned(
     result = module(cgnet_policy.main, policies=policies, **shipped)
     steps = [step["action"] for step in result.pop("actions")]
     assert steps == ["load", "hold", "store", "attach", "attach"]
-    shown = {"sockopts": {"deny": ["SOL_TCP/42"]}, "netns": "host"}
+    shown = {"sockopts": {"deny": ["SOL_TCP/42"]}, **IN_HOST}
     assert result == {
         "changed": True,
         "controls": {"a.slice": {"sockopts": "enforced"}},
@@ -203,7 +204,7 @@ def test_a_wrong_policy_is_told_with_its_field(
     [
         (cgnet_policy.main, {}, "missing required arguments: policies"),
         (cgnet_policy.main, {"policies": [], "permanent": True}, "Unsupported parameters"),
-        (cgnet_policy.main, {"policies": [{"mode": "audit"}]}, "Unsupported parameters"),
+        (cgnet_policy.main, {"policies": [{"mode": "off"}]}, "one of: enforce, audit"),
         (cgnet_policy.main, {"policies": [{"bind_ports": {"sctp": []}}]}, "bind_ports.sctp"),
         (cgnet_policy.main, {"policies": [{"ipv4": "visible"}]}, "must be one of: hidden"),
         (cgnet_policy.main, {"policies": [], "on_unsupported": "no"}, "one of: fail, warn"),
@@ -233,5 +234,5 @@ def test_what_ansible_makes_of_an_entry_is_the_policy_that_was_written(
     assert result["diff"]["after"]["a.slice"] == {
         "tos": ["cs1", "af21"],
         "bind_ports": {"tcp": [443], "udp": [], "below": 16384, "unprivileged": True},
-        "netns": "host",
+        **IN_HOST,
     }

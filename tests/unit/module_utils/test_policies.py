@@ -17,6 +17,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._model import Cgroup
 
+from tests.shown import IN_ANY, IN_HOST
 from tests.unit.conftest import entry
 from tests.unit.fake_kernel import HOST, FakeKernel
 
@@ -51,7 +52,7 @@ def test_a_control_is_held_by_its_own_hooks_and_no_other(
     result = run(entry("a.slice", **{control: written}))
     assert host.attached(a) == set(_policy.CONTROLS[control].hooks)
     assert host.attached(b) == set()
-    assert held(host, a) == {control: shown, "netns": "host"}
+    assert held(host, a) == {control: shown, **IN_HOST}
     assert result["controls"] == {"a.slice": {control: "enforced"}}
     assert result["warnings"] == []
 
@@ -59,15 +60,15 @@ def test_a_control_is_held_by_its_own_hooks_and_no_other(
 def test_all_controls_together(host: FakeKernel, a: Cgroup, run: Run) -> None:
     run(entry("a.slice", netns="any", **{name: pair[0] for name, pair in VALUES.items()}))
     assert host.attached(a) == {hook for spec in _policy.CONTROLS.values() for hook in spec.hooks}
-    assert held(host, a) == {**{name: pair[1] for name, pair in VALUES.items()}, "netns": "any"}
+    assert held(host, a) == {**{name: pair[1] for name, pair in VALUES.items()}, **IN_ANY}
 
 
 def test_hooks_are_attached_in_the_objects_order(host: FakeKernel, a: Cgroup, run: Run) -> None:
     result = run(entry("a.slice", priority=1, bind_ports={"tcp": []}))
     steps = [step["program"] for step in result["actions"] if step["action"] == "attach"]
     assert steps == [
-        "policy_sock_create", "policy_setsockopt", "policy_bind4", "policy_bind6",
-        "policy_sockops", "policy_egress", "policy_post_create", "policy_lsm_setsockopt",
+        "policy_sock_create", "policy_setsockopt", "policy_sockops", "policy_egress",
+        "policy_bind4", "policy_bind6", "policy_post_create", "policy_lsm_setsockopt",
         "policy_sendmsg", "policy_sock_graft",
     ]  # fmt: skip
 
@@ -96,7 +97,7 @@ def test_a_key_without_a_value_was_not_given(host: FakeKernel, a: Cgroup, run: R
     unset = dict.fromkeys(["unit", "priority", "tos", "ipv4", "sockopts", "netns"])
     run({**unset, "cgroup": "a.slice", "state": "present", "bind_ports": ports})
     expected = {"tcp": [443], "below": 16384, "unprivileged": False}
-    assert held(host, a) == {"bind_ports": expected, "netns": "host"}
+    assert held(host, a) == {"bind_ports": expected, **IN_HOST}
 
 
 def test_absent_leaves_nothing(host: FakeKernel, a: Cgroup, run: Run) -> None:
@@ -196,7 +197,7 @@ def test_with_warn_what_is_possible_is_held_and_the_rest_is_told(
         "policy_sock_create", "policy_setsockopt", "policy_sockops", "policy_egress",
         "policy_bind4", "policy_bind6",
     }  # fmt: skip
-    assert held(host, a) == {"priority": 1, "tos": [], "netns": "host"}
+    assert held(host, a) == {"priority": 1, "tos": [], **IN_HOST}
 
 
 # What is not declared.
@@ -207,9 +208,9 @@ def test_a_cgroup_that_is_not_declared_is_left_alone(
 ) -> None:
     run(entry("a.slice", tos=[]), entry("b.slice", ipv4="hidden"))
     run(entry("a.slice", tos=["cs1"]))
-    assert held(host, b) == {"ipv4": "hidden", "netns": "host"}
+    assert held(host, b) == {"ipv4": "hidden", **IN_HOST}
     run(entry("a.slice", state="absent"))
-    assert (held(host, a), held(host, b)) == (None, {"ipv4": "hidden", "netns": "host"})
+    assert (held(host, a), held(host, b)) == (None, {"ipv4": "hidden", **IN_HOST})
 
 
 def test_purge_removes_what_is_not_declared(
@@ -217,9 +218,9 @@ def test_purge_removes_what_is_not_declared(
 ) -> None:
     run(entry("a.slice", tos=[]), entry("b.slice", ipv4="hidden"))
     result = run(entry("a.slice", tos=[]), purge=True)
-    assert (held(host, a), held(host, b)) == ({"tos": [], "netns": "host"}, None)
+    assert (held(host, a), held(host, b)) == ({"tos": [], **IN_HOST}, None)
     assert host.attached(b) == set()
-    shown = {"before": {"b.slice": {"ipv4": "hidden", "netns": "host"}}, "after": {}}
+    shown = {"before": {"b.slice": {"ipv4": "hidden", **IN_HOST}}, "after": {}}
     assert result["diff"] == shown
     assert not run(entry("a.slice", tos=[]), purge=True)["changed"]
 

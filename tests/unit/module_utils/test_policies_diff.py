@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.linux.cgnet.plugins.module_utils import _layout, _policy
 from ansible_collections.linux.cgnet.plugins.module_utils._model import Cgroup
 
+from tests.shown import IN_ANY, IN_HOST
 from tests.unit.conftest import entry
 from tests.unit.fake_kernel import FakeKernel
 
@@ -27,11 +28,11 @@ def rename(host: FakeKernel, version: str) -> None:
 def test_the_diff_is_in_the_users_terms(host: FakeKernel, a: Cgroup, b: Cgroup, run: Run) -> None:
     run(entry("b.slice", ipv4="hidden"))
     first = run(entry("a.slice", tos=["cs1"]), entry("b.slice", ipv4="hidden"))
-    assert first["diff"] == {"before": {}, "after": {"a.slice": {"tos": ["cs1"], "netns": "host"}}}
+    assert first["diff"] == {"before": {}, "after": {"a.slice": {"tos": ["cs1"], **IN_HOST}}}
     edited = run(entry("a.slice", tos=["cs1"], netns="any", priority=0x10010))
     assert edited["diff"] == {
-        "before": {"a.slice": {"tos": ["cs1"], "netns": "host"}},
-        "after": {"a.slice": {"priority": "1:10", "tos": ["cs1"], "netns": "any"}},
+        "before": {"a.slice": {"tos": ["cs1"], **IN_HOST}},
+        "after": {"a.slice": {"priority": "1:10", "tos": ["cs1"], **IN_ANY}},
     }
     gone = run(entry("a.slice", state="absent"))
     assert gone["diff"] == {"before": edited["diff"]["after"], "after": {}}
@@ -43,8 +44,8 @@ def test_a_hook_that_was_lost_is_in_the_diff(
     run(entry("a.slice", tos=[]))
     del host.objects["policy"][manifest["version"]].cgroups[a.id].links["policy_bind6"]
     assert run(entry("a.slice", tos=[]))["diff"] == {
-        "before": {"a.slice": {"tos": [], "netns": "host", "detached": ["policy_bind6"]}},
-        "after": {"a.slice": {"tos": [], "netns": "host"}},
+        "before": {"a.slice": {"tos": [], **IN_HOST, "detached": ["policy_bind6"]}},
+        "after": {"a.slice": {"tos": [], **IN_HOST}},
     }
 
 
@@ -54,10 +55,8 @@ def test_a_hook_too_many_is_in_the_diff(
     run(entry("a.slice", tos=[]))
     host.objects["policy"][manifest["version"]].cgroups[a.id].links["policy_connect4"] = True
     assert run(entry("a.slice", tos=[]))["diff"] == {
-        "before": {
-            "a.slice": {"tos": [], "netns": "host", "attached besides": ["policy_connect4"]}
-        },
-        "after": {"a.slice": {"tos": [], "netns": "host"}},
+        "before": {"a.slice": {"tos": [], **IN_HOST, "attached besides": ["policy_connect4"]}},
+        "after": {"a.slice": {"tos": [], **IN_HOST}},
     }
 
 
@@ -80,8 +79,8 @@ def test_an_older_version_is_named_in_the_diff(
     run(entry("a.slice", tos=[]))
     rename(host, older)
     assert run(entry("a.slice", tos=[]))["diff"] == {
-        "before": {"a.slice": {"version": older, "tos": [], "netns": "host"}},
-        "after": {"a.slice": {"tos": [], "netns": "host"}},
+        "before": {"a.slice": {"version": older, "tos": [], **IN_HOST}},
+        "after": {"a.slice": {"tos": [], **IN_HOST}},
     }
     assert list(host.objects["policy"]) == [manifest["version"]]
 
@@ -94,7 +93,7 @@ def test_what_this_version_holds_is_shown_whatever_another_has_left(
     left = host.state()["policy"][manifest["version"]]
     host.objects["policy"][_layout.version_name(digit * 64, manifest["layout"])] = left
     result = run(entry("a.slice", tos=["cs2"]))
-    assert result["diff"]["before"] == {"a.slice": {"tos": ["cs1"], "netns": "host"}}
+    assert result["diff"]["before"] == {"a.slice": {"tos": ["cs1"], **IN_HOST}}
     assert list(host.objects["policy"]) == [manifest["version"]]
 
 

@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.linux.cgnet.plugins.module_utils import _abi, _policies, _policy
 from ansible_collections.linux.cgnet.plugins.module_utils._model import Cgroup
 
+from tests.shown import IN_HOST
 from tests.unit.conftest import entry, older
 from tests.unit.fake_kernel import HOST, FakeCgroup, FakeKernel
 from tests.unit.stored import Stored
@@ -208,7 +209,7 @@ def test_governing_does_not_show_in_the_diff_of_a_policy(
 ) -> None:
     first = run(entry("a.slice", priority=1))
     gone = run(entry("a.slice", state="absent"))
-    shown = {"a.slice": {"priority": 1, "netns": "host"}}
+    shown = {"a.slice": {"priority": 1, **IN_HOST}}
     assert (first["diff"], gone["diff"]) == (
         {"before": {}, "after": shown},
         {"before": shown, "after": {}},
@@ -223,7 +224,7 @@ def test_a_cgroup_that_somebody_took_from_those_that_govern_is_in_the_diff(
     result = run(entry("a.slice", priority=1))
     assert (govern_steps(result), governing(host)) == ([("a.slice", True)], {a.id})
     before, after = result["diff"]["before"]["a.slice"], result["diff"]["after"]["a.slice"]
-    assert after == {"priority": 1, "netns": "host"}
+    assert after == {"priority": 1, **IN_HOST}
     assert before.items() > after.items(), "the diff says nothing of what was changed"
 
 
@@ -235,7 +236,7 @@ def test_a_cgroup_that_somebody_made_govern_is_in_the_diff(
     result = run(entry("a.slice", tos=[]))
     assert (govern_steps(result), governing(host)) == ([("a.slice", False)], set())
     before, after = result["diff"]["before"]["a.slice"], result["diff"]["after"]["a.slice"]
-    assert after == {"tos": [], "netns": "host"}
+    assert after == {"tos": [], **IN_HOST}
     assert before.items() > after.items(), "the diff says nothing of what was changed"
 
 

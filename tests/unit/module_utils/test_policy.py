@@ -23,6 +23,7 @@ from tests.unit import stored, strategies
 from tests.unit.stored import TCP, UDP, Stored
 from tests.unit.strategies import CGROUP, HOST_COOKIE, expanded, policies
 
+BESIDE = {"netns", "mode"}
 # As many blocks as fit, each different: block 0 is the empty one.
 FULL_TCP = tuple((n * 256 + n % 256, n * 256 + n % 256) for n in range(1, 78))
 EDGES = [
@@ -31,6 +32,7 @@ EDGES = [
     Policy(priority=0),
     Policy(priority=2**32 - 1, netns="any"),
     Policy(ipv4="hidden"),
+    Policy(ipv4="hidden", mode="audit"),
     Policy(bind_ports=BindPorts(tcp=(), udp=None, below=2, unprivileged=False)),
     Policy(bind_ports=BindPorts(tcp=None, udp=(), below=65536, unprivileged=True)),
     Policy(bind_ports=BindPorts(tcp=((1, 65535),), udp=((65535, 65535),), below=65536,
@@ -98,14 +100,14 @@ def test_a_policy_for_another_network_namespace_shows_its_cookie() -> None:
 
 @given(policies())
 def test_controls_are_those_that_are_set(policy: Policy) -> None:
-    names = [f.name for f in dataclasses.fields(Policy) if f.name != "netns"]
+    names = [f.name for f in dataclasses.fields(Policy) if f.name not in BESIDE]
     assert set(_policy.controls(policy)) == {n for n in names if getattr(policy, n) is not None}
 
 
-def test_every_field_but_netns_is_a_control_with_its_own_bit() -> None:
-    names = {f.name for f in dataclasses.fields(Policy)} - {"netns"}
+def test_every_field_but_two_is_a_control_with_its_own_number() -> None:
+    names = {f.name for f in dataclasses.fields(Policy)} - BESIDE
     assert set(_policy.CONTROLS) == names
-    assert {name: int(spec.bit) for name, spec in _policy.CONTROLS.items()} == stored.CONTROLS
+    assert {name: int(spec.number) for name, spec in _policy.CONTROLS.items()} == stored.CONTROLS
 
 
 # What bpf/ reads in the bytes.

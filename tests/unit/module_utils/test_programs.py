@@ -24,6 +24,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._model import Cgroup
 
+from tests.shown import IN_HOST
 from tests.unit.conftest import entry, older
 from tests.unit.fake_kernel import HOST, FakeKernel
 
@@ -226,8 +227,8 @@ def test_policies_move_to_the_bundled_version_on_every_cgroup(
     attach("policy", ["a.slice"], **shipped)
     version = manifest["version"]
     assert list(host.objects["policy"]) == [version]
-    assert held(host, a, version) == {"tos": ["cs1"], "netns": "host"}
-    assert held(host, b, version) == {"ipv4": "hidden", "netns": "host"}
+    assert held(host, a, version) == {"tos": ["cs1"], **IN_HOST}
+    assert held(host, b, version) == {"ipv4": "hidden", **IN_HOST}
     assert host.attached(b) == {HOLDER, *_policy.CONTROLS["ipv4"].hooks}
     assert not run(entry("a.slice", tos=["cs1"]), entry("b.slice", ipv4="hidden"))["changed"]
 
@@ -275,7 +276,7 @@ def test_a_policy_that_a_killed_run_had_replaced_does_not_come_back(
     host.after_each = lambda: None
     attach("policy", ["a.slice"], **shipped)
     assert list(host.objects["policy"]) == [manifest["version"]]
-    assert held(host, a, manifest["version"]) == {"tos": ["cs2"], "netns": "host"}
+    assert held(host, a, manifest["version"]) == {"tos": ["cs2"], **IN_HOST}
 
 
 def test_the_bundled_object_is_loaded_as_far_as_this_kernel_takes_it(

@@ -94,6 +94,11 @@ kernel: $(addprefix kernel-,$(KERNELS)) ## kernel tests in a guest for each of K
 kernel-%: test-objects ## the same for one kernel, with the contract over the real kernel
 	$(call in-guest,$*,,tests/kernel tests/contract --kernel=real)
 
+.PHONY: threats
+threats: setup ## every row of docs/threat-table.md names tests that ran: after the kernel tests
+	@mkdir -p $(JUNIT)/threats
+	KERNELS="$(KERNELS)" pytest tests/threats --junitxml=$(JUNIT)/threats/threats.xml
+
 .PHONY: kernel-without-bpf-lsm test-objects
 kernel-without-bpf-lsm: test-objects ## what is left, and told, where the BPF LSM is not active
 	$(call in-guest,debian13,--append lsm=lockdown$(comma)yama,tests/kernel/without_bpf_lsm.py)

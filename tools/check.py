@@ -29,6 +29,8 @@ HOST = (
     "sanity", "unit-newest", "sanity-newest",
 )  # fmt: skip
 GUEST = ("kernel-without-bpf-lsm", "molecule")
+# It reads what the kernel tests have left.
+LAST = ("threats",)
 # After so many seconds without news, a line tells what is being done.
 QUIET = 60
 
@@ -53,8 +55,9 @@ class Result:
 class Check:
     """One run of all stages. `results` fills in the order in which the stages end."""
 
-    def __init__(self) -> None:
+    def __init__(self, kernels: list[str]) -> None:
         self.results: list[Result] = []
+        self._kernels = kernels
         self._started = time.monotonic()
         self._lock = threading.Lock()
         self._running: set[subprocess.Popen[bytes]] = set()
@@ -93,8 +96,9 @@ class Check:
                 if self._ended:
                     return None
                 # A process group of its own, so that end() reaches all that it starts.
+                command = ["make", *settled, f"KERNELS={' '.join(self._kernels)}", stage]
                 process = subprocess.Popen(
-                    ["make", *settled, stage], cwd=ROOT, start_new_session=True,
+                    command, cwd=ROOT, start_new_session=True,
                     stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
                 )  # fmt: skip
                 self._running.add(process)
@@ -152,12 +156,13 @@ def main() -> int:
     shutil.rmtree(BUILD / "check", ignore_errors=True)
     shutil.rmtree(BUILD / "junit", ignore_errors=True)
     (BUILD / "check").mkdir(parents=True)
-    check = Check()
-    guest = tuple(f"kernel-{kernel}" for kernel in sys.argv[1:]) + GUEST
+    kernels = sys.argv[1:]
+    check = Check(kernels)
+    guest = tuple(f"kernel-{kernel}" for kernel in kernels) + GUEST
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
-        for lanes in ((FIRST,), (HOST, guest)):
+        for lanes in ((FIRST,), (HOST, guest), (LAST,)):
             threads = [threading.Thread(target=check.lane, args=(lane,)) for lane in lanes]
             for thread in threads:
                 thread.start()

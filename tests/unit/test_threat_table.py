@@ -7,14 +7,10 @@ from __future__ import annotations
 
 import ast
 import functools
-import re
 
 import pytest
 
-from tests.unit.conftest import ROOT
-
-TABLE = (ROOT / "docs/threat-table.md").read_text(encoding="utf-8")
-ROWS = [line for line in TABLE.splitlines() if re.match(r"\| (?!the way )", line)]
+from tests.threats.table import ROOT, ROWS, named
 
 
 @functools.cache
@@ -31,6 +27,6 @@ def test_there_are_rows() -> None:
 
 @pytest.mark.parametrize("row", ROWS)
 def test_a_row_ends_with_tests_that_exist(row: str) -> None:
-    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", row.rsplit(" | ", 1)[1])
-    assert named, "it names no test"
-    assert [(file, test) for file, test in named if test not in found_in(file)] == []
+    tests = named(row)
+    assert tests, "it names no test"
+    assert [(file, test) for file, test in tests if test not in found_in(file)] == []

@@ -1,0 +1,18 @@
+# Copyright (c) 2026, the cgnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rows of docs/threat-table.md, and the tests that each names."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TABLE = (ROOT / "docs/threat-table.md").read_text(encoding="utf-8")
+ROWS = [line for line in TABLE.splitlines() if re.match(r"\| (?!the way )", line)]
+
+
+def named(row: str) -> list[tuple[str, str]]:
+    """File of tests/kernel and function of each test that a row ends with."""
+    return re.findall(r"`(test_\w+\.py)::(test_\w+)`", row.rsplit(" | ", 1)[1])

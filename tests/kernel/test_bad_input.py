@@ -186,7 +186,7 @@ def test_a_priority_that_is_none(value: Any) -> None:
 @pytest.mark.parametrize(
     "bad",
     [policy("other", priority="1:99999"), policy("nowhere"), policy("/"), {"cgroup": "other"},
-     policy("other", mode="audit")],
+     policy("other", permanent=True)],
     ids=["value", "cgroup", "mount", "nothing", "unknown"],
 )  # fmt: skip
 def test_one_bad_policy_and_none_is_applied(bad: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
     Govern,
     Hold,
     Load,
+    Share,
     Store,
 )
 
@@ -35,6 +36,9 @@ class Verbs(Protocol):
         self, bpf_object: BpfObject, version: str, programs: Iterable[Program], data: bytes
     ) -> None:
         """Load programs out of the object's bytes and pin them."""
+
+    def share(self, name: str, version: str, gid: int) -> None:
+        """Let a group read what a version stores; gid 0: root alone."""
 
     def hold(self, name: str, version: str, cgroup: Cgroup, program: Program) -> None:
         """Make a cgroup's storage."""
@@ -68,6 +72,8 @@ def apply(
             if bpf_object is None:
                 raise ValueError("a plan that loads needs the object")
             kernel.load(bpf_object, action.version, action.programs, data)
+        elif isinstance(action, Share):
+            kernel.share(name, action.version, action.gid)
         elif isinstance(action, Hold):
             kernel.hold(name, action.version, action.cgroup, action.program)
         elif isinstance(action, Store):

@@ -9,11 +9,13 @@ number) stand for it, not its path.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
 import re
 import stat
+from collections.abc import Collection
 
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
     HostError,
@@ -117,6 +119,16 @@ class Hierarchy:
                 "Start the service or make the cgroup first",
             )
         return found
+
+    def walked(self, ids: Collection[int]) -> dict[int, str]:
+        """As paths(), for who may not ask by an id: every directory is looked at."""
+        found = {}
+        for base, _directories, _files in os.walk(self.mount):
+            with contextlib.suppress(FileNotFoundError):
+                number = os.stat(base).st_ino
+                if number in ids:
+                    found[number] = os.path.relpath(base, self.mount)
+        return dict(sorted(found.items()))
 
     def paths(self, ids: list[int]) -> dict[int, str]:
         """Those of the ids whose cgroups still exist, with their paths below the mount.

@@ -16,19 +16,29 @@ from ansible_collections.linux.cgnet.plugins.module_utils import (
     _refusals,
     _support,
 )
-from ansible_collections.linux.cgnet.plugins.module_utils._errors import CgnetError
+from ansible_collections.linux.cgnet.plugins.module_utils._errors import CgnetError, HostError
 from ansible_collections.linux.cgnet.plugins.module_utils._kernel import Kernel
 from ansible_collections.linux.cgnet.plugins.module_utils._model import Observed, Program
 
 
 def gather(params: Mapping[str, Any], check: bool = False) -> dict[str, Any]:
-    """The module's result. Changes nothing but that `events` are taken, if not in check mode."""
-    kernel = Kernel.open()
-    taking = params.get("events", False) and not check
-    with kernel.lock() if taking else kernel.reading():
-        result = _gather(kernel)
-        if params.get("events", False):
-            result["events"] = _events(kernel) if taking else []
+    """The module's result: to root, everything; to a reader, what it may read.
+
+    Changes nothing but that `events` are taken, by root and if not in check mode.
+    """
+    kernel = Kernel.open(reader=True)
+    asked = params.get("events", False)
+    if asked and kernel.reader:
+        raise HostError(
+            "events: they are gone when they are taken, which root alone may do",
+            "Set become: true on the task, or leave the option out",
+        )
+    with kernel.lock() if asked and not check else kernel.reading():
+        result = _shared(kernel)
+        if not kernel.reader:
+            result.update(_for_root(kernel, result["kernel"]))
+        if asked:
+            result["events"] = [] if check else _events(kernel)
         return result
 
 
@@ -52,9 +62,34 @@ def _counters(kernel: Kernel, observed: Observed) -> dict[str, dict[str, dict[st
     return found
 
 
-def _gather(kernel: Kernel) -> dict[str, Any]:
-    facts, slots = kernel.facts(), kernel.slots()
+def _shared(kernel: Kernel) -> dict[str, Any]:
+    """What a reader is told as well."""
+    facts = kernel.facts()
     lacks = _support.missing(Program("any", "lsm_cgroup/socket_post_create"), facts)
+    observed = kernel.observe(_policies.OBJECT)
+    policies = {}
+    for cgroup, path in observed.alive.items():
+        shown = _policies.shown(observed, cgroup, "", facts.netns_cookie)
+        if shown is not None:
+            policies[path] = shown
+    return {
+        "changed": False,
+        "kernel": {
+            "release": facts.release,
+            "lsm": list(facts.lsm or ()),
+            "lsm_cgroup": lacks or "supported",
+            "libbpf": _libbpf.library().call("libbpf_version_string").decode(),
+            "cgroup_mount": kernel.hierarchy.mount,
+            "pins": kernel.layout.root,
+        },
+        "policies": policies,
+        "counters": _counters(kernel, observed),
+    }
+
+
+def _for_root(kernel: Kernel, told: dict[str, Any]) -> dict[str, Any]:
+    """What root alone is told; `told` is what everybody is told of the kernel."""
+    slots = kernel.slots()
     objects: dict[str, Any] = {}
     for name in kernel.names():
         observed = kernel.observe(name)
@@ -72,13 +107,6 @@ def _gather(kernel: Kernel) -> dict[str, Any]:
             }
             for version, loaded in observed.versions.items()
         }
-    observed = kernel.observe(_policies.OBJECT)
-    policies = {}
-    for cgroup, path in observed.alive.items():
-        shown = _policies.shown(observed, cgroup, "", facts.netns_cookie)
-        if shown is not None:
-            policies[path] = shown
-    counters = _counters(kernel, observed)
     observed = kernel.observe(_raw_xmit.OBJECT)
     raw_xmit = {}
     for path in observed.alive.values():
@@ -89,23 +117,9 @@ def _gather(kernel: Kernel) -> dict[str, Any]:
             verdict = str(error)
         if verdict:
             raw_xmit[path] = verdict
+    used = {"total": slots.total, "used": len(slots.hooks), "hooks": list(slots.hooks)}
     return {
-        "changed": False,
-        "kernel": {
-            "release": facts.release,
-            "lsm": list(facts.lsm or ()),
-            "lsm_cgroup": lacks or "supported",
-            "lsm_cgroup_slots": {
-                "total": slots.total,
-                "used": len(slots.hooks),
-                "hooks": list(slots.hooks),
-            },
-            "libbpf": _libbpf.library().call("libbpf_version_string").decode(),
-            "cgroup_mount": kernel.hierarchy.mount,
-            "pins": kernel.layout.root,
-        },
+        "kernel": {**told, "lsm_cgroup_slots": used},
         "objects": objects,
-        "policies": policies,
-        "counters": counters,
         "raw_xmit": raw_xmit,
     }

@@ -19,6 +19,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils import (
     _events,
     _libbpf,
     _loader,
+    _readers,
     _slots,
     _sockets,
     _storage,
@@ -53,21 +54,28 @@ def _listed(path: str) -> list[str]:
 
 
 class Kernel:
-    """This host's kernel, through libbpf and bpffs. Needs root."""
+    """This host's kernel, through libbpf and bpffs. Needs root.
 
-    def __init__(self, layout: Layout, hierarchy: Hierarchy) -> None:
+    A `reader`, who is not root, may ask for the facts, and observe what is shared with it.
+    """
+
+    def __init__(self, layout: Layout, hierarchy: Hierarchy, reader: bool = False) -> None:
+        self.reader = reader
         self.layout = layout
         self.hierarchy = hierarchy
         self.libbpf = _libbpf.library()
 
     @classmethod
-    def open(cls) -> Kernel:
-        """The kernel of this host. HostError names what lacks and the remedy."""
-        if os.geteuid() != 0:
+    def open(cls, reader: bool = False) -> Kernel:
+        """The kernel of this host, for root, or for a reader too where that is enough.
+
+        HostError names what lacks and the remedy.
+        """
+        if os.geteuid() != 0 and not reader:
             raise HostError(
                 f"this needs root, and runs as uid {os.geteuid()}", "Set become: true on the task"
             )
-        return cls(Layout(bpffs()), Hierarchy())
+        return cls(Layout(bpffs()), Hierarchy(), reader=os.geteuid() != 0)
 
     def facts(self) -> Facts:
         """What decides which hooks can be enforced here."""
@@ -99,8 +107,8 @@ class Kernel:
         return self._locked(fcntl.LOCK_EX)
 
     def reading(self) -> contextlib.AbstractContextManager[None]:
-        """No run changes anything meanwhile."""
-        return self._locked(fcntl.LOCK_SH)
+        """No run changes anything meanwhile, but for a reader: who holds the lock stops runs."""
+        return contextlib.nullcontext() if self.reader else self._locked(fcntl.LOCK_SH)
 
     @contextlib.contextmanager
     def _locked(self, operation: int) -> Iterator[None]:
@@ -123,6 +131,8 @@ class Kernel:
 
         What a killed run left aside is a version that nobody uses, so any run removes it.
         """
+        if self.reader:
+            return _readers.observe(self.layout, self.hierarchy, name)
         found = _listed(self.layout.object(name))
         versions = {version: self._loaded(name, version) for version in found}
         ids = sorted({cgroup for loaded in versions.values() for cgroup in loaded.cgroups})
@@ -145,7 +155,8 @@ class Kernel:
                 values.get(cgroup),
                 cgroup in governing,
             )
-        return Loaded(frozenset(programs), cgroups)
+        readers = _readers.shared(self.layout, name, version)
+        return Loaded(frozenset(programs), cgroups, readers)
 
     def _links(
         self, name: str, version: str, cgroup: int, programs: dict[str, int]
@@ -192,8 +203,10 @@ class Kernel:
         exists = os.path.isdir(final)
         base = final if exists else aside
         with _loader.loaded(data, wanted, f"{final}/map" if exists else "") as handle:
-            for part in ("prog", "map", "link"):
-                os.makedirs(f"{base}/{part}", mode=0o700, exist_ok=True)
+            parts = [f"{base}/{part}" for part in ("prog", "map", "link")]
+            for directory in (self.layout.root, self.layout.object(name), base, *parts):
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(directory, 0o700)
             for map_name, fd in _loader.maps(handle):
                 if not os.path.exists(f"{base}/map/{map_name}"):
                     self._pin(fd, f"{base}/map/{map_name}")
@@ -217,6 +230,14 @@ class Kernel:
                     error.errno,
                     _ATTACH_REMEDIES.get(error.errno, ""),
                 ) from error
+
+    def require_way(self, gid: int) -> None:
+        """HostError where a group's members can't come as far as our pins."""
+        _readers.require_way(self.layout.bpffs, gid)
+
+    def share(self, name: str, version: str, gid: int) -> None:
+        """Let a group read what a version stores; gid 0: root alone."""
+        _readers.share(self.layout, name, version, gid)
 
     def hold(self, name: str, version: str, cgroup: Cgroup, program: Program) -> None:
         """Make a cgroup's storage: it outlives the link that the kernel made it for."""

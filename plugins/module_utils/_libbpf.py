@@ -25,6 +25,7 @@ LINK_TYPE_CGROUP = 3
 MAP_TYPE_HASH = 1
 MAP_TYPE_CGROUP_STORAGE = 19
 MAP_TYPE_PERCPU_CGROUP_STORAGE = 21
+_F_RDONLY = 1 << 3
 
 SAMPLE = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p, c_size_t)
 """ring_buffer_sample_fn: called with its context, a record and the record's size."""
@@ -98,6 +99,12 @@ class QueryOpts(ctypes.Structure):
     )
 
 
+class ObjGetOpts(ctypes.Structure):
+    """struct bpf_obj_get_opts as of libbpf 1.0; later ones have a field in place of the padding."""
+
+    _fields_ = (("sz", c_size_t), ("file_flags", c_uint32), ("_padding", c_uint32))
+
+
 class BtfEnum(ctypes.Structure):
     """struct btf_enum (linux/btf.h): one member of an enum."""
 
@@ -160,7 +167,7 @@ _TABLE: dict[str, tuple[Any, tuple[Any, ...], Any]] = {
     "bpf_map__fd": (c_int, (c_void_p,), _negative),
     "bpf_map__reuse_fd": (c_int, (c_void_p, c_int), _negative),
     "bpf_obj_pin": (c_int, (c_int, c_char_p), _negative),
-    "bpf_obj_get": (c_int, (c_char_p,), _negative),
+    "bpf_obj_get_opts": (c_int, (c_char_p, POINTER(ObjGetOpts)), _negative),
     "bpf_obj_get_info_by_fd": (c_int, (c_int, c_void_p, POINTER(c_uint32)), _negative),
     "bpf_prog_get_fd_by_id": (c_int, (c_uint32,), _negative),
     "bpf_prog_query_opts": (c_int, (c_int, c_int, POINTER(QueryOpts)), _negative),
@@ -230,10 +237,14 @@ def info(fd: int, into: ctypes.Structure) -> Any:
     return into
 
 
-def get(path: str) -> int:
-    """A descriptor of what is pinned at a path. Close it with os.close()."""
+def get(path: str, write: bool = True) -> int:
+    """A descriptor of what is pinned at a path. Close it with os.close().
+
+    Without `write` it is of a map, and can't change it; the pin needs to be readable only.
+    """
+    options = ObjGetOpts(ctypes.sizeof(ObjGetOpts), 0 if write else _F_RDONLY)
     try:
-        return int(library().call("bpf_obj_get", os.fsencode(path)))
+        return int(library().call("bpf_obj_get_opts", os.fsencode(path), ctypes.byref(options)))
     except KernelError as error:
         raise KernelError(f"bpf_obj_get({path})", error.errno) from error
 

@@ -142,10 +142,15 @@ class Held:
 
 @dataclass(frozen=True)
 class Loaded:
-    """One version of an object in the kernel: its programs, and cgroup id → Held."""
+    """One version of an object in the kernel: its programs, and cgroup id → Held.
+
+    `readers` is the gid of the group that may read what is stored, 0 where only root
+    may, or None where it is neither the one nor the other.
+    """
 
     programs: frozenset[str]
     cgroups: Mapping[int, Held]
+    readers: int | None = 0
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,14 @@ class Load:
 
 
 @dataclass(frozen=True)
+class Share:
+    """Let a group read what a version stores; gid 0: root alone."""
+
+    version: str
+    gid: int
+
+
+@dataclass(frozen=True)
 class Hold:
     """Let the kernel make a cgroup's storage, by attaching a program for a moment."""
 
@@ -87,7 +95,7 @@ class Unload:
     version: str
 
 
-Action = Union[Load, Hold, Store, Govern, Attach, Detach, Unload]
+Action = Union[Load, Share, Hold, Store, Govern, Attach, Detach, Unload]
 
 
 @dataclass(frozen=True)
@@ -112,6 +120,8 @@ def describe(action: Action, paths: dict[int, str]) -> dict[str, Any]:
         return {**shown, "programs": [p.name for p in action.programs]}
     if isinstance(action, Unload):
         return shown
+    if isinstance(action, Share):
+        return {**shown, "gid": action.gid}
     number = action.cgroup.id if isinstance(action.cgroup, Cgroup) else action.cgroup
     shown["cgroup"] = paths.get(number, f"id {number}")
     if isinstance(action, Store):
@@ -161,18 +171,37 @@ def _occupied(loaded: Loaded, leaving: dict[int, frozenset[str]]) -> bool:
     )
 
 
+def _shares(observed: Observed, steps: Sequence[Action], readers: int | None) -> tuple[Action, ...]:
+    """Let the group read every version that is loaded or stays; None: the one that may now.
+
+    A version that is loaded is root's at first, but may be below a directory of the group's.
+    """
+    groups = {name: loaded.readers for name, loaded in observed.versions.items()}
+    wanted = readers if readers is not None else next(filter(None, groups.values()), None)
+    for step in steps:
+        if isinstance(step, Load):
+            groups.setdefault(step.version, 0 if set(groups.values()) <= {0} else None)
+        elif isinstance(step, Unload):
+            del groups[step.version]
+    if wanted is None:
+        return ()
+    return tuple(Share(name, wanted) for name, gid in groups.items() if gid != wanted)
+
+
 def plan(
     wants: Sequence[Want],
     observed: Observed,
     bpf_object: BpfObject | None = None,
     loadable: Sequence[Program] = (),
     holder: Program | None = None,
+    readers: int | None = None,
 ) -> tuple[Action, ...]:
     """The steps from `observed` to `wants`; empty when nothing is left to do.
 
     `loadable` are the programs of `bpf_object` that this kernel can load. With
     no object, wants can only be for nothing. Cgroups that no want names are
-    left alone, but what is left of dead ones is removed.
+    left alone, but what is left of dead ones is removed. `readers` is the gid of the
+    group that may read what is stored, 0 for root alone, or None for who may now.
     """
     version = bpf_object.version if bpf_object else ""
     current = observed.versions.get(version, Loaded(frozenset(), {}))
@@ -203,4 +232,5 @@ def plan(
             steps += _absent(name, cgroup, held, leaving[cgroup])
         if not (name == version and present) and not _occupied(loaded, leaving):
             steps.append(Unload(name))
-    return tuple(steps)
+    loads = 1 if steps and isinstance(steps[0], Load) else 0
+    return (*steps[:loads], *_shares(observed, steps, readers), *steps[loads:])

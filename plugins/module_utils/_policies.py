@@ -9,7 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.linux.cgnet.plugins.module_utils import _policy, _support, _systemd
+from ansible_collections.linux.cgnet.plugins.module_utils import (
+    _policy,
+    _readers,
+    _support,
+    _systemd,
+)
 from ansible_collections.linux.cgnet.plugins.module_utils._abi import LAYOUT
 from ansible_collections.linux.cgnet.plugins.module_utils._cgroup import Hierarchy
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
@@ -34,6 +39,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
     Govern,
     Hold,
     Load,
+    Share,
     Store,
     Unload,
     Want,
@@ -172,7 +178,8 @@ def declared_in(observed: Observed, cgroup: int) -> set[str]:
 
 def prepare(params: Mapping[str, Any], kernel: Kernel) -> Job:
     """The job that a task's arguments describe."""
-    facts = kernel.facts()
+    facts, group = kernel.facts(), params["readers"]
+    readers = None if group is None else _readers.group_id(group, "readers")
     declared = _declared(params["policies"], kernel.hierarchy)
     bpf_object = object_from(params["_object"])
     version = bpf_object.version if bpf_object else ""
@@ -242,12 +249,14 @@ def prepare(params: Mapping[str, Any], kernel: Kernel) -> Job:
                 before[path] = old
             if new is not None:
                 after[path] = new
-        return before, after
+        return _with_readers(observed, actions, before, after)
 
     return Job(
         name=OBJECT,
         wants=wants,
         diff=diff,
+        require=lambda: kernel.require_way(readers or _readers.ROOT),
+        readers=readers,
         bpf_object=bpf_object,
         loadable=_support.loadable(bpf_object.programs, facts) if bpf_object else (),
         holder=next((p for p in bpf_object.programs if p.name == HOLDER), None)
@@ -260,6 +269,19 @@ def prepare(params: Mapping[str, Any], kernel: Kernel) -> Job:
 
 
 def _concerns(step: Action, cgroup: int) -> bool:
-    if isinstance(step, (Load, Unload)):
+    if isinstance(step, (Load, Unload, Share)):
         return False
     return (step.cgroup.id if isinstance(step, (Attach, Hold)) else step.cgroup) == cgroup
+
+
+def _with_readers(
+    observed: Observed, actions: tuple[Action, ...], before: dict[str, Any], after: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A diff with the group that may read, where that changes."""
+    new = {step.gid for step in actions if isinstance(step, Share)}
+    old = {loaded.readers for loaded in observed.versions.values()}
+    if not new or new == old:
+        return before, after
+    shown = " and ".join(sorted(map(_readers.group_name, old)))
+    before = {"readers": shown, **before} if old else before
+    return before, {"readers": _readers.group_name(new.pop()), **after}

@@ -36,6 +36,7 @@ class Job:
     is there and the plan; `controls` cgroup path → control → "enforced" or why not.
     `require` raises where something that no step of a plan can mend stands against it;
     it is asked before anything is changed, and again when that is done.
+    `readers` is the gid of the group that may read what is stored, or None for who may now.
     """
 
     name: str
@@ -48,11 +49,14 @@ class Job:
     controls: Shown | None = None
     warnings: tuple[str, ...] = ()
     paths: dict[int, str] = field(default_factory=dict)
+    readers: int | None = None
 
     def plan(self, observed: Observed) -> tuple[_plan.Action, ...]:
         """The steps that are left."""
         wants = self.wants(observed)
-        return _plan.plan(wants, observed, self.bpf_object, self.loadable, self.holder)
+        return _plan.plan(
+            wants, observed, self.bpf_object, self.loadable, self.holder, self.readers
+        )
 
 
 def object_from(manifest: Mapping[str, Any] | None) -> BpfObject | None:

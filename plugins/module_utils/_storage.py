@@ -9,7 +9,7 @@ import contextlib
 import ctypes
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from ansible_collections.linux.cgnet.plugins.module_utils import _libbpf
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import KernelError
@@ -18,15 +18,45 @@ _GOVERNING = "governing"
 """The map of the policy object that has the ids of the cgroups that govern the priority."""
 
 
-@contextlib.contextmanager
-def _opened(folder: str, kind: int, name: str | None = None) -> Iterator[tuple[int, int] | None]:
-    """A descriptor of the map of a kind whose keys are cgroup ids, and its values' size."""
+def _maps(folder: str, write: bool) -> Generator[tuple[str, int], None, None]:
+    """Each pinned map's name and a descriptor that lives until the next.
+
+    Who is not root sees the maps that are shared with it, while a run may remove them.
+    """
     try:
         pinned = sorted(os.listdir(folder))
     except FileNotFoundError:
         pinned = []
-    for entry in pinned if name is None else [each for each in pinned if each == name]:
-        with _libbpf.closing(_libbpf.get(f"{folder}/{entry}")) as fd:
+    for name in pinned:
+        try:
+            fd = _libbpf.get(f"{folder}/{name}", write)
+        except KernelError as error:
+            if os.geteuid() != 0 and error.errno in (errno.EACCES, errno.ENOENT):
+                continue
+            raise
+        with _libbpf.closing(fd):
+            yield name, fd
+
+
+def pins(folder: str) -> list[str]:
+    """The names of the maps that store something for each cgroup."""
+    kinds = (_libbpf.MAP_TYPE_CGROUP_STORAGE, _libbpf.MAP_TYPE_PERCPU_CGROUP_STORAGE)
+    return [
+        name
+        for name, fd in _maps(folder, write=False)
+        if _libbpf.info(fd, _libbpf.MapInfo()).type in kinds
+    ]
+
+
+@contextlib.contextmanager
+def _opened(
+    folder: str, kind: int, name: str | None = None, write: bool = False
+) -> Iterator[tuple[int, int] | None]:
+    """A descriptor of the map of a kind whose keys are cgroup ids, and its values' size."""
+    with contextlib.closing(_maps(folder, write)) as maps:
+        for entry, fd in maps:
+            if name not in (None, entry):
+                continue
             shape = _libbpf.info(fd, _libbpf.MapInfo())
             if shape.type == kind and shape.key_size == ctypes.sizeof(ctypes.c_uint64):
                 yield fd, int(shape.value_size)
@@ -76,7 +106,7 @@ def counts(folder: str, size: int) -> dict[int, list[bytes]]:
 
 def forget(folder: str, cgroup: int) -> None:
     """Let a cgroup's counts begin again from zero, if it has any."""
-    with _opened(folder, _libbpf.MAP_TYPE_PERCPU_CGROUP_STORAGE) as opened:
+    with _opened(folder, _libbpf.MAP_TYPE_PERCPU_CGROUP_STORAGE, write=True) as opened:
         if opened is None:
             return
         key, zeros = ctypes.byref(ctypes.c_uint64(cgroup)), bytes(_of_all_cpus(opened[1]))
@@ -89,7 +119,7 @@ def forget(folder: str, cgroup: int) -> None:
 
 def store(folder: str, cgroup: int, value: bytes) -> None:
     """Replace what is stored for a cgroup."""
-    with _opened(folder, _libbpf.MAP_TYPE_CGROUP_STORAGE) as storage:
+    with _opened(folder, _libbpf.MAP_TYPE_CGROUP_STORAGE, write=True) as storage:
         if storage is None:
             raise KernelError(f"{folder} has no storage", errno.ENOENT)
         fd, size = storage
@@ -108,7 +138,7 @@ def governing(folder: str) -> set[int]:
 def govern(folder: str, cgroup: int, governs: bool) -> None:
     """Say whether a cgroup's policy governs the priority."""
     key, value = ctypes.byref(ctypes.c_uint64(cgroup)), ctypes.create_string_buffer(b"\1", 1)
-    with _opened(folder, _libbpf.MAP_TYPE_HASH, _GOVERNING) as opened:
+    with _opened(folder, _libbpf.MAP_TYPE_HASH, _GOVERNING, write=True) as opened:
         if opened is None or opened[1] != len(value):
             raise KernelError(f"{folder} has no map {_GOVERNING}", errno.ENOENT)
         if governs:

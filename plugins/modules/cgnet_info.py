@@ -12,6 +12,7 @@ short_description: Tell what a kernel can enforce, and what is attached and stor
 version_added: 0.1.0
 description:
   - Reads the live kernel and changes nothing, but that O(events=true) takes the events.
+  - Needs root, or a user of the group that O(linux.cgnet.cgnet_policy#module:readers) names, to whom less is told.
 author:
   - cgnet contributors (!UNKNOWN)
 extends_documentation_fragment:
@@ -23,7 +24,7 @@ options:
   events:
     description:
       - With V(true), what was refused since the events were last taken, or would have been, is taken and returned as RV(events).
-        Whoever asks first gets them. In check mode they are left where they are.
+        Whoever asks first gets them, as root alone can. In check mode they are left where they are.
     type: bool
     default: false
 seealso:
@@ -65,7 +66,7 @@ kernel:
       description: How many LSM hooks can have programs of type lsm_cgroup on this kernel (C(total)), and how many (C(used))
         and which (C(hooks)) have some, of whomever. Those of an unloaded program get free some time after.
       type: dict
-      returned: success
+      returned: to root
     libbpf:
       description: The host's version of libbpf.
       type: str
@@ -81,7 +82,7 @@ kernel:
   sample: {"lsm_cgroup": "supported", "release": "6.1.0-1-amd64"}
 objects:
   description: For each object and version its programs, and for each cgroup what is attached and which links are broken.
-  returned: success
+  returned: to root
   type: dict
 policies:
   description: The policy of each governed cgroup, in the terms of M(linux.cgnet.cgnet_policy), and the version that holds it.
@@ -108,7 +109,7 @@ events:
 raw_xmit:
   description: For each cgroup that M(linux.cgnet.cgnet_raw_xmit) holds V(enforced), or why it is not, which is a program that is
     not attached or a process that receives into its memory.
-  returned: success
+  returned: to root
   type: dict
   sample: {"system.slice/prober.service": "enforced"}
 """

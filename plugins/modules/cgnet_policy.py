@@ -129,6 +129,15 @@ options:
       - With V(true), every policy of this collection on the host that is not declared here is removed.
     type: bool
     default: false
+  readers:
+    description:
+      - A group of the managed host, by name or number, whose members may read what is stored for every cgroup without being root.
+        M(linux.cgnet.cgnet_info) tells it to them.
+      - They can change nothing, and what is attached stays closed to them.
+      - Without it, who may read stays as it is, also when a new version of the programs is loaded. At first root alone may.
+      - V(root) closes it again. What a member's process has open by then, it can go on reading.
+      - It goes with the last policy of the host.
+    type: str
 seealso:
   - module: linux.cgnet.cgnet_info
   - module: linux.cgnet.cgnet_program
@@ -165,6 +174,11 @@ EXAMPLES = r"""
         mode: audit
         bind_ports:
           tcp: [80, 443]
+
+- name: Let the members of a group see what is declared
+  linux.cgnet.cgnet_policy:
+    readers: adm
+    policies: []
 
 - name: Let a service alone again
   linux.cgnet.cgnet_policy:
@@ -221,6 +235,7 @@ SPEC = {
     },
     "on_unsupported": {"type": "str", "choices": ["fail", "warn"], "default": "fail"},
     "purge": {"type": "bool", "default": False},
+    "readers": {"type": "str"},
 }
 
 

@@ -87,7 +87,7 @@ def apply(
     """What a cgnet_policy task does and returns."""
     obj = obj or shipped()
     params = {
-        "policies": policies, "purge": False, "on_unsupported": "fail", **more,
+        "policies": policies, "purge": False, "on_unsupported": "fail", "readers": None, **more,
         "_object": obj.manifest, "_object_path": obj.path,
     }  # fmt: skip
     return _reconcile.reconcile(_policies.prepare, params, check)

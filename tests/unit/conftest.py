@@ -48,7 +48,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeKernel:
     """The kernel that the modules find: a fake one, with cgroups in a directory of the test."""
     (tmp_path / "cgroup").mkdir()
     kernel = FakeKernel({}, size=_policy.SIZE, mount=str(tmp_path / "cgroup"))
-    monkeypatch.setattr(_kernel.Kernel, "open", lambda: kernel)
+    monkeypatch.setattr(_kernel.Kernel, "open", lambda reader=False: kernel)
     return kernel
 
 
@@ -127,7 +127,7 @@ def run(host: FakeKernel, shipped: dict[str, Any]) -> Callable[..., dict[str, An
     """Run a cgnet_policy task on the host: its entries, its other options, check mode."""
 
     def task(*entries: dict[str, Any], check: bool = False, **more: Any) -> dict[str, Any]:
-        options = {"purge": False, "on_unsupported": "fail", **shipped, **more}
+        options = {"purge": False, "on_unsupported": "fail", "readers": None, **shipped, **more}
         params = {"policies": list(entries), **options}
         return _reconcile.reconcile(_policies.prepare, params, check)
 

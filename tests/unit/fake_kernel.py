@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ansible_collections.linux.cgnet.plugins.module_utils._cgroup import Hierarchy
-from ansible_collections.linux.cgnet.plugins.module_utils._errors import KernelError
+from ansible_collections.linux.cgnet.plugins.module_utils._errors import HostError, KernelError
 from ansible_collections.linux.cgnet.plugins.module_utils._layout import Layout
 from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     BpfObject,
@@ -49,18 +49,20 @@ class FakeCgroup:
 class FakeVersion:
     """One version: its pinned programs, the size of its stored value, its cgroups.
 
-    `size` 0: the object has no cgroup storage.
+    `size` 0: the object has no cgroup storage. `readers` is the group of its own pins.
     """
 
     programs: set[str] = field(default_factory=set)
     size: int = 0
     cgroups: dict[int, FakeCgroup] = field(default_factory=dict)
+    readers: int = 0
 
 
 class FakeKernel:
     """Objects by name and version, and the cgroups that are alive (id → path).
 
-    `locked` tells who may change what is here now: "all", "none" or "one".
+    `locked` tells who may change what is here now: "all", "none" or "one"; `readers` is the
+    group of each object's directory, and `closed` one above that no group can go through.
     """
 
     def __init__(
@@ -75,6 +77,9 @@ class FakeKernel:
         self.hierarchy = Hierarchy(mount)
         self.layout = Layout("/sys/fs/bpf")
         self.locked = "all"
+        self.reader = False
+        self.readers: dict[str, int] = {}
+        self.closed = ""
         self.objects: dict[str, dict[str, FakeVersion]] = {}
         self.calls: list[str] = []
         self.after_each: Callable[[], None] = lambda: None
@@ -170,7 +175,9 @@ class FakeKernel:
                 for cgroup, held in found.cgroups.items()
                 if held.links or held.value is not None or held.governs
             }
-            versions[number] = Loaded(frozenset(found.programs), cgroups)
+            alike = found.readers == self.readers.get(name, 0)
+            readers = found.readers if alike else None
+            versions[number] = Loaded(frozenset(found.programs), cgroups, readers)
         seen = {cgroup for loaded in versions.values() for cgroup in loaded.cgroups}
         return Observed(versions, {c: path for c, path in self.alive.items() if c in seen})
 
@@ -200,6 +207,19 @@ class FakeKernel:
                 raise KernelError(f"pin {program.name}", errno.EEXIST)
             found.programs.add(program.name)
         self._did("load")
+
+    def require_way(self, gid: int) -> None:
+        """HostError where a directory is closed to groups."""
+        if gid and self.closed:
+            raise HostError(f"group {gid} can't go through {self.closed}", "Open it")
+
+    def share(self, name: str, version: str, gid: int) -> None:
+        """ENOENT where nothing is stored; the object's directory is of all its versions."""
+        found = self._version(name, version)
+        if not found.size:
+            raise KernelError(f"{name}/{version} has no storage", errno.ENOENT)
+        found.readers = self.readers[name] = gid
+        self._did("share")
 
     def _attachable(self, name: str, version: str, cgroup: Cgroup, program: Program) -> FakeCgroup:
         found = self._version(name, version)
@@ -260,4 +280,5 @@ class FakeKernel:
         versions.pop(version, None)
         if not versions:
             self.objects.pop(name, None)
+            self.readers.pop(name, None)
         self._did("unload")

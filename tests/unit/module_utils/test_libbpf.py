@@ -174,6 +174,7 @@ def test_the_end_of_a_list_is_no_error() -> None:
         (_libbpf.MapInfo, 16, "value_size", 12),
         (_libbpf.OpenOpts, 80, "kernel_log_buf", 56),
         (_libbpf.QueryOpts, 40, "prog_attach_flags", 32),
+        (_libbpf.ObjGetOpts, 16, "file_flags", 8),
         (_libbpf.BtfEnum, 8, "value", 4),
         (_libbpf.BtfMember, 12, "offset", 8),
         (_libbpf.BtfType, 12, "size", 8),

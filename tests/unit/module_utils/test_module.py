@@ -52,8 +52,8 @@ def module(capsys: pytest.CaptureFixture[str]) -> Module:
     return task
 
 
-def raising(error: BaseException) -> Callable[[], None]:
-    def opens() -> None:
+def raising(error: BaseException) -> Callable[..., None]:
+    def opens(reader: bool = False) -> None:
         raise error
 
     return opens

@@ -1,0 +1,186 @@
+# Copyright (c) 2026, the cgnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who but root may read what is stored: the members of one group, by the modes of the pins.
+
+Whoever may read a map's pin gets a descriptor (BPF_F_RDONLY) that looks up and can't change.
+Reading a program's pin is enough to attach the program, so those stay closed, and so does
+every map but the cgroup storages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import grp
+import os
+import re
+import stat
+from collections.abc import Iterator
+
+from ansible_collections.linux.cgnet.plugins.module_utils import _libbpf, _storage
+from ansible_collections.linux.cgnet.plugins.module_utils._cgroup import Hierarchy
+from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
+    HostError,
+    InputError,
+    KernelError,
+)
+from ansible_collections.linux.cgnet.plugins.module_utils._layout import STAGING, Layout
+from ansible_collections.linux.cgnet.plugins.module_utils._model import Held, Loaded, Observed
+
+ROOT = 0
+"""The gid that stands for: root alone."""
+
+_OTHERS = 0o077
+
+
+def group_id(value: object, at: str) -> int:
+    """The gid of a group of this host, by its name or number. InputError where there is none."""
+    if not isinstance(value, str) or not value:
+        raise InputError(at, value, "the name or the number of a group", "As adm, or root for none")
+    with contextlib.suppress(KeyError, ValueError):  # a NUL in it
+        return grp.getgrnam(value).gr_gid
+    if re.fullmatch(r"[0-9]{1,10}", value):
+        with contextlib.suppress(KeyError, OverflowError):  # more than 32 bits
+            return grp.getgrgid(int(value)).gr_gid
+    raise InputError(at, value, "this host has no such group", "Make the group first")
+
+
+def group_name(gid: int | None) -> str:
+    """A group's name, or its number where it has none any more; None: what shared() means by it."""
+    if gid is None:
+        return "altered"
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
+
+
+def _passable(directory: str, gid: int) -> bool:
+    """Whether a group's members may go through a directory."""
+    found = os.stat(directory)
+    return bool(found.st_mode & (stat.S_IXGRP if found.st_gid == gid else stat.S_IXOTH))
+
+
+def require_way(bpffs: str, gid: int) -> None:
+    """HostError where a group's members can't go as far as into bpffs, which is not ours."""
+    parts = os.path.realpath(bpffs).split("/")
+    for end in range(1, len(parts) + 1):
+        directory = "/".join(parts[:end]) or "/"
+        if gid != ROOT and not _passable(directory, gid):
+            raise HostError(
+                f"readers: the group {group_name(gid)} can't go through {directory}, below which "
+                "the policies are, and nothing was changed",
+                f"Run chmod o+x {directory}, and keep that over boots by a line in "
+                f'/etc/tmpfiles.d/, such as "z {directory} 0711 root root -"',
+            )
+
+
+def _parts(layout: Layout, name: str, version: str) -> list[tuple[str, int]]:
+    """What readers go through and what they read, from the outside in, and the modes for that.
+
+    The object's directory, which its versions have in common, can be listed: a reader does
+    not know the version.
+    """
+    maps = layout.maps(name, version)
+    return [
+        (layout.object(name), 0o750),
+        (layout.version(name, version), 0o710),
+        (maps, 0o750),
+        *((f"{maps}/{pin}", 0o640) for pin in _storage.pins(maps)),
+    ]
+
+
+def shared(layout: Layout, name: str, version: str) -> int | None:
+    """The gid of the group that may read what a version stores, ROOT where none may.
+
+    None where it is neither the one nor the other: a run was killed, or somebody changed it.
+    """
+    try:
+        found = [(os.lstat(path), mode) for path, mode in _parts(layout, name, version)]
+    except FileNotFoundError:
+        return None
+    outermost, maps_and_pins = found[0][0], found[2:]
+    if outermost.st_gid == ROOT and not any(
+        each.st_mode & _OTHERS for each, _mode in maps_and_pins
+    ):
+        return ROOT
+    groups = {each.st_gid for each, _mode in found}
+    if len(groups) == 1 and all(stat.S_IMODE(each.st_mode) == mode for each, mode in found):
+        gid = groups.pop()
+        return gid if gid != ROOT and _passable(layout.root, gid) else None
+    return None
+
+
+@contextlib.contextmanager
+def _itself(path: str) -> Iterator[str]:
+    """A path to what stands at a path now and no link; a pin can be opened by O_PATH only."""
+    with _libbpf.closing(os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)) as fd:
+        yield f"/proc/self/fd/{fd}"
+
+
+def share(layout: Layout, name: str, version: str, gid: int) -> None:
+    """Let a group read what a version stores, and nobody else but root; ROOT: root alone.
+
+    KernelError (ENOENT) where there is no storage. Each part is closed before its group
+    changes. cgnet's own directory is only gone through, and has no group.
+    """
+    parts = _parts(layout, name, version)
+    if parts[-1][0] == layout.maps(name, version):
+        raise KernelError(f"{parts[-1][0]} has no storage", errno.ENOENT)
+    for path, mode in parts if gid == ROOT else reversed(parts):
+        with _itself(path) as itself:
+            os.chmod(itself, mode & ~_OTHERS)
+            os.chown(itself, -1, gid)
+            os.chmod(itself, mode & ~_OTHERS if gid == ROOT else mode)
+    if gid != ROOT:
+        with _itself(layout.root) as itself:
+            os.chmod(itself, 0o711)
+
+
+def observe(layout: Layout, hierarchy: Hierarchy, name: str) -> Observed:
+    """What a reader sees of an object: what its versions store for the cgroups that live.
+
+    HostError where it may not. A run may move policies from one version to another meanwhile,
+    and a reader can't keep it from that: it looks until it has seen the same twice.
+    """
+    found = _look(layout, hierarchy, name)
+    while (again := _look(layout, hierarchy, name)) != found:
+        found = again
+    return found
+
+
+def _look(layout: Layout, hierarchy: Hierarchy, name: str) -> Observed:
+    versions, refused = {}, False
+    try:
+        listed = sorted(os.listdir(layout.object(name)))
+    except FileNotFoundError:
+        listed = []
+    except PermissionError:
+        raise _stranger(layout, name) from None
+    for version in [each for each in listed if not each.endswith(STAGING)]:
+        try:
+            values = _storage.values(layout.maps(name, version))
+        except PermissionError:  # it was made just now, or is not shared
+            refused = True
+            continue
+        held = {cgroup: Held(value=value) for cgroup, value in values.items()}
+        versions[version] = Loaded(frozenset(), held)
+    if refused and not versions:
+        raise _stranger(layout, name)
+    ids = {cgroup for loaded in versions.values() for cgroup in loaded.cgroups}
+    return Observed(versions, hierarchy.walked(ids))
+
+
+def _stranger(layout: Layout, name: str) -> HostError:
+    """The error of a process that is neither root's nor a reader's."""
+    may = "root alone may"
+    with contextlib.suppress(OSError):
+        gid = os.stat(layout.object(name)).st_gid
+        if gid != ROOT:
+            may = f"root and the group {group_name(gid)} may"
+    return HostError(
+        f"uid {os.geteuid()} may not read what is stored here: {may}",
+        "Set become: true on the task, or let a group of the user's read it, "
+        "by the option readers of cgnet_policy",
+    )

@@ -29,9 +29,11 @@ class Call(IntEnum):
     RECVMMSG = 337
     SENDMMSG = 345
     SOCKET = 359
+    SOCKETPAIR = 360
     BIND = 361
     CONNECT = 362
     LISTEN = 363
+    ACCEPT4 = 364
     GETSOCKOPT = 365
     SETSOCKOPT = 366
     SENDTO = 369
@@ -46,10 +48,14 @@ class SocketCall(IntEnum):
 
     SOCKET = 1
     BIND = 2
+    CONNECT = 3
+    SOCKETPAIR = 8
     RECV = 10
+    SENDTO = 11
     SETSOCKOPT = 14
     SENDMSG = 16
     RECVMSG = 17
+    ACCEPT4 = 18
 
 
 class Low:

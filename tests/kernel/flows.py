@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.kernel import tasks
+from tests.kernel import sctp, tasks
 from tests.kernel.sends import IPV6_HDRINCL, V4, V6, receiver, written
 
 Send = Callable[[], Any]
@@ -32,13 +32,15 @@ def family_of(address: str) -> int:
 
 
 @contextlib.contextmanager
-def _datagrams(address: str, protocol: int = 0) -> Iterator[Send]:
+def _datagrams(address: str, protocol: int = 0, kind: int = socket.SOCK_DGRAM) -> Iterator[Send]:
     family = family_of(address)
     with (
-        socket.socket(family, socket.SOCK_DGRAM, protocol) as there,
-        socket.socket(family, socket.SOCK_DGRAM, protocol) as here,
+        socket.socket(family, kind, protocol) as there,
+        socket.socket(family, kind, protocol) as here,
     ):
         there.bind((address, 0))
+        if kind == socket.SOCK_SEQPACKET:
+            there.listen()
         yield lambda: (here.sendto(b"x", there.getsockname()), there.recv(1))
 
 
@@ -62,6 +64,19 @@ def _stream(address: str, protocol: int = 0) -> Iterator[Send]:
                     assert other.recv(1) == b"x"
 
             yield send
+
+
+@contextlib.contextmanager
+def _peeled(address: str) -> Iterator[Send]:
+    """Both ends of an association of one-to-many sockets, each as a socket of its own."""
+    family = family_of(address)
+    with (
+        sctp.listening(family, socket.SOCK_SEQPACKET, (address, 0)) as there,
+        sctp.opened(family, socket.SOCK_SEQPACKET) as here,
+    ):
+        here.connect(there.getsockname())
+        with sctp.peeled(here) as one, sctp.peeled(there) as other:
+            yield lambda: (one.send(b"x"), other.recv(1), other.send(b"y"), one.recv(1))
 
 
 @contextlib.contextmanager
@@ -98,6 +113,7 @@ def _written(address: str) -> Iterator[Send]:
         yield send
 
 
+ONE_TO_MANY = (tasks.IPPROTO_SCTP, socket.SOCK_SEQPACKET)
 part = functools.partial
 FLOWS: dict[str, tuple[Callable[[], Any], int, int]] = {
     # how to open it, the version of its packets, and the protocol in their headers
@@ -113,6 +129,10 @@ FLOWS: dict[str, tuple[Callable[[], Any], int, int]] = {
     "MPTCP, IPv6": (part(_stream, V6, tasks.IPPROTO_MPTCP), 6, TCP),
     "SCTP, IPv4": (part(_stream, V4, tasks.IPPROTO_SCTP), 4, tasks.IPPROTO_SCTP),
     "SCTP, IPv6": (part(_stream, V6, tasks.IPPROTO_SCTP), 6, tasks.IPPROTO_SCTP),
+    "SCTP one-to-many, IPv4": (part(_datagrams, V4, *ONE_TO_MANY), 4, tasks.IPPROTO_SCTP),
+    "SCTP one-to-many, IPv6": (part(_datagrams, V6, *ONE_TO_MANY), 6, tasks.IPPROTO_SCTP),
+    "SCTP peeled off, IPv4": (part(_peeled, V4), 4, tasks.IPPROTO_SCTP),
+    "SCTP peeled off, IPv6": (part(_peeled, V6), 6, tasks.IPPROTO_SCTP),
     "ping, IPv4": (part(_echo, V4, socket.SOCK_DGRAM), 4, socket.IPPROTO_ICMP),
     "ping, IPv6": (part(_echo, V6, socket.SOCK_DGRAM), 6, socket.IPPROTO_ICMPV6),
     "raw, IPv4": (part(_echo, V4, socket.SOCK_RAW), 4, socket.IPPROTO_ICMP),

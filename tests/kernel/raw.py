@@ -105,8 +105,8 @@ def born(call: Callable[..., int], *args: int) -> Any:
 
 
 def up() -> None:
-    """Set loopback up."""
-    with socket.socket() as sock:
+    """Set loopback up, by a socket that every policy lets be made."""
+    with socket.socket(socket.AF_UNIX) as sock:
         fcntl.ioctl(sock, SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", IFF_UP))
 
 

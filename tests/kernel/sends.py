@@ -12,7 +12,7 @@ import select
 import socket
 import struct
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Union
 
 from tests.kernel import compat, tasks, uring
 from tests.kernel.compat import Call, Low, SocketCall, int80
@@ -47,6 +47,28 @@ class Control(NamedTuple):
         return struct.pack("IIIi", 16, self.level, self.name, self.value)
 
 
+class Controls:
+    """Several control messages together, each as Python's sendmsg() takes it."""
+
+    def __init__(self, *parts: tuple[int, int, bytes]) -> None:
+        self.parts = parts
+
+    def packed(self) -> bytes:
+        """One struct cmsghdr with its data after another."""
+        return self._packed("QII", 8)
+
+    def packed32(self) -> bytes:
+        """The same as a 32-bit task has them."""
+        return self._packed("III", 4)
+
+    def _packed(self, header: str, align: int) -> bytes:
+        size = struct.calcsize(header)
+        return b"".join(
+            struct.pack(header, size + len(data), level, name) + data + bytes(-len(data) % align)
+            for level, name, data in self.parts
+        )
+
+
 def mark(family: int, value: int) -> Control:
     """The TOS or the traffic class."""
     if family == socket.AF_INET:
@@ -68,40 +90,41 @@ def sockaddr(where: tuple[Any, ...], flowinfo: int = 0) -> bytes:
 
 # Ways: each sends messages of one byte with a control message, and returns how many.
 
-Way = Callable[[int, bytes, Control], int]
+Some = Union[Control, Controls]
+Way = Callable[[int, bytes, Some], int]
 TWO = 2
 
 
-def _sendmsg(fd: int, to: bytes, control: Control) -> int:
+def _sendmsg(fd: int, to: bytes, control: Some) -> int:
     message = uring.Message(b"x", to, control.packed())
     return syscall(SENDMSG, fd, message.address, 0)
 
 
-def sendmmsg(fd: int, to: bytes, *controls: Control) -> int:
+def sendmmsg(fd: int, to: bytes, *controls: Some) -> int:
     """A message for each control message, all of them to one address."""
     messages = [uring.Message(b"x", to, control.packed()) for control in controls]
     heads = bytearray(b"".join(message.head.raw for message in messages))
     return syscall(SENDMMSG, fd, heads, len(messages), 0)
 
 
-def _uring(fd: int, to: bytes, control: Control, flags: Sqe = Sqe.NONE, setup: int = 0) -> int:
+def _uring(fd: int, to: bytes, control: Some, flags: Sqe = Sqe.NONE, setup: int = 0) -> int:
     message = uring.Message(b"x", to, control.packed())
     with uring.ring(setup) as made:
         made.register(fd)
         return made.do(Op.SENDMSG, fd, message.address, 1, flags=flags)
 
 
-def _sendmsg32(fd: int, to: bytes, control: Control) -> int:
+def _sendmsg32(fd: int, to: bytes, control: Some) -> int:
     message = compat.Message(b"x", to, control.packed32())
     return int80(Call.SENDMSG, fd, message.head, 0)
 
 
-def _socketcall(fd: int, to: bytes, control: Control) -> int:
+def _socketcall(fd: int, to: bytes, control: Some) -> int:
     message = compat.Message(b"x", to, control.packed32())
     return compat.socketcall(SocketCall.SENDMSG, fd, message.head, 0)
 
 
-def _sendmmsg32(fd: int, to: bytes, control: Control) -> int:
+def _sendmmsg32(fd: int, to: bytes, control: Some) -> int:
     messages = [compat.Message(b"x", to, control.packed32()) for _each in range(TWO)]
     heads = Low(b"".join(message.head.bytes(MMSGHDR32) for message in messages))
     return int80(Call.SENDMMSG, fd, heads, len(messages), 0)
@@ -121,7 +144,7 @@ SENT = {way: TWO if "mmsg" in way else 1 for way in WAYS}
 """How many messages each way sends."""
 
 
-def by_every_way(sock: socket.socket, to: tuple[Any, ...], control: Control) -> dict[str, Any]:
+def by_every_way(sock: socket.socket, to: tuple[Any, ...], control: Some) -> dict[str, Any]:
     """The outcome of each way."""
     return {way: outcome(send, sock.fileno(), sockaddr(to), control) for way, send in WAYS.items()}
 

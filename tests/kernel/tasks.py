@@ -179,10 +179,34 @@ def unshare(flags: int) -> None:
         raise OSError(ctypes.get_errno(), "unshare")
 
 
+def become_nobody() -> None:
+    """Give up root and its capabilities."""
+    os.setgroups([])
+    os.setgid(NOBODY)
+    os.setuid(NOBODY)
+
+
 def let_everyone_ping() -> None:
     """Allow SOCK_DGRAM of ICMP; a kernel starts with a range that is empty."""
     with open("/proc/sys/net/ipv4/ping_group_range", "w", encoding="ascii") as file:
         file.write("0 2147483647")
+
+
+@contextlib.contextmanager
+def sysctl(name: str, value: str) -> Iterator[None]:
+    """A file of /proc/sys has another value for the block."""
+
+    def write(content: str) -> None:
+        with open(f"/proc/sys/{name}", "w", encoding="ascii") as file:
+            file.write(content)
+
+    with open(f"/proc/sys/{name}", encoding="ascii") as file:
+        before = file.read()
+    write(value)
+    try:
+        yield
+    finally:
+        write(before)
 
 
 def priority(sock: socket.socket) -> int:

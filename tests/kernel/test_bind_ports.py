@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -136,9 +135,7 @@ def test_a_protocol_that_is_not_named_is_not_governed(group: Make) -> None:
 
 def as_nobody(work: Callable[[], list[Any]]) -> Callable[[], list[Any]]:
     def dropped() -> list[Any]:
-        os.setgroups([])
-        os.setgid(tasks.NOBODY)
-        os.setuid(tasks.NOBODY)
+        tasks.become_nobody()
         return work()
 
     return dropped

@@ -138,7 +138,7 @@ BINDS = [
 def test_a_packet_socket_is_bound_to_no_protocol_early_or_late(pair: Pair, call: str) -> None:
     ours, other = pair
     if call.startswith("io_uring"):
-        uring.need_bind()
+        uring.need(uring.Op.BIND)
 
     def work() -> dict[Any, Any]:
         found = {}

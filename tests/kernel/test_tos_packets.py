@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.kernel import tasks
+from tests.kernel.classes import AF21, ALL, CS1, ECN, EF, Came, delivered
 from tests.kernel.conftest import Group, groups
 from tests.kernel.flows import FLOWS, converse, family_of, need
 from tests.kernel.packets import DATA, SYN, SYN_ACK, Packet, arriving, leaving, sees_syn_ack
@@ -23,7 +24,6 @@ from tests.kernel.sends import (
     SENT,
     V4,
     V6,
-    by_every_way,
     mark,
     receiver,
     send_written,
@@ -39,8 +39,6 @@ pytestmark = pytest.mark.usefixtures("outside")
 
 Make = Callable[..., Group]
 
-AF21, CS1, EF = 0x48, 0x20, 0xB8
-ECN = 0x03
 SENDTO = 44
 TCP_INFO, SYN_SENT = 11, 2
 BOTH = pytest.mark.parametrize("address", [V4, V6])
@@ -57,13 +55,9 @@ def size(address: str) -> int:
     return len(written((address, 9), 0))
 
 
-def by_all(
-    address: str, tos: int, least: int = sum(SENT.values())
-) -> tuple[dict[str, Any], list[int]]:
+def by_all(address: str, tos: int, least: int = ALL) -> Came:
     """The outcome of every way to send, and what came."""
-    family = family_of(address)
-    with receiver(family) as there, socket.socket(family, socket.SOCK_DGRAM) as sock:
-        return by_every_way(sock, there.to, mark(family, tos)), there.got(least)
+    return delivered(mark(family_of(address), tos), address, least)
 
 
 # Messages

@@ -33,13 +33,18 @@ class Op(IntEnum):
 
     SENDMSG = 9
     RECVMSG = 10
+    ACCEPT = 13
+    CONNECT = 16
     READ = 22
     SEND = 26
     RECV = 27
     PROVIDE_BUFFERS = 31
     SOCKET = 45  # since 5.19, as the next
     URING_CMD = 46
-    BIND = 56  # since 6.11
+    SEND_ZC = 47  # since 6.0
+    SENDMSG_ZC = 48  # since 6.1
+    BIND = 56  # since 6.11, as the next
+    LISTEN = 57
 
 
 class Sqe(IntFlag):
@@ -163,11 +168,15 @@ def ring(setup: int = 0) -> Iterator[Ring]:
         made.close()
 
 
-def need_bind() -> None:
-    """Skip where the kernel is too old for IORING_OP_BIND."""
+SINCE = {Op.BIND: "6.11", Op.LISTEN: "6.11"}
+"""The first release with an operation, for those that not every kernel under test has."""
+
+
+def need(op: Op) -> None:
+    """Skip where the kernel is too old for an operation of SINCE."""
     with ring() as asked:
-        if not asked.knows(Op.BIND):
-            pytest.skip("io_uring has no BIND before 6.11")
+        if op in SINCE and not asked.knows(op):
+            pytest.skip(f"io_uring has no {op.name} before {SINCE[op]}")
 
 
 def need_setsockopt(family: int) -> None:

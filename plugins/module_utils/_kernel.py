@@ -20,8 +20,8 @@ from ansible_collections.linux.cgnet.plugins.module_utils import (
     _libbpf,
     _loader,
     _readers,
+    _rings,
     _slots,
-    _sockets,
     _storage,
     _vmlinux,
 )
@@ -96,7 +96,7 @@ class Kernel:
 
     def rings(self, cgroup: Cgroup) -> tuple[Ring, ...]:
         """The sockets of a cgroup's tasks that receive where no hook sees it."""
-        return _sockets.rings(cgroup)
+        return _rings.rings(cgroup)
 
     def lock(self) -> contextlib.AbstractContextManager[None]:
         """One run at a time on a host; the lock of a process that died is free.

@@ -1,12 +1,7 @@
 # Copyright (c) 2026, the cgnet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The sockets that a cgroup's tasks hold already, looked at through pidfd_getfd(2).
-
-No hook sees what a task reads from memory that it shares with the kernel. Such
-rings are made by system calls that are refused to a task that is held, so only
-those can be there that came from before, or with a task that was moved in.
-"""
+"""The sockets that a cgroup's tasks hold already, duplicated through pidfd_getfd(2)."""
 
 from __future__ import annotations
 
@@ -16,23 +11,37 @@ import os
 import re
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TypeVar
 
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import HostError, KernelError
 from ansible_collections.linux.cgnet.plugins.module_utils._libbpf import closing
-from ansible_collections.linux.cgnet.plugins.module_utils._model import Cgroup, Ring
+from ansible_collections.linux.cgnet.plugins.module_utils._model import Cgroup
 
 T = TypeVar("T")
 
 _PIDFD_GETFD = 438  # the same on every architecture; since 5.6 (8649c322f75c)
 _PIDFD_THREAD = os.O_EXCL  # since 6.9 (64bef697d33b)
-_AF_XDP, _SOCK_PACKET = 44, 10  # the latter has no rings
-_SOL_PACKET, _PACKET_VERSION = 263, 10
 _GONE = (errno.ESRCH, errno.ENOENT, errno.ENODEV, errno.EBADF)
 """What a task, a descriptor or a cgroup that went meanwhile gives."""
 _ENDED = -1
 _REMEDY = "It needs CAP_SYS_PTRACE, and kernel.yama.ptrace_scope below 3"
 _INODE = re.compile(r"socket:\[(\d+)\]")
+
+
+@dataclass(frozen=True)
+class Holding:
+    """A socket that a process holds: by which thread and descriptor, and its inode.
+
+    `socket` is a duplicate that is open until the next one is asked for, or None where
+    only a thread has it, and the kernel is older than 6.9.
+    """
+
+    process: int
+    thread: int
+    descriptor: int
+    inode: int
+    socket: socket.socket | None
 
 
 def _looking(call: str, look: Callable[[], T], gone: T, remedy: str = _REMEDY) -> T:
@@ -55,10 +64,16 @@ def _read(name: str, directory: int) -> list[int]:
     return _looking(f"reading {name}", look, [], remedy="")
 
 
-def _processes(cgroup: Cgroup) -> set[int]:
-    """The processes that have a task in a cgroup or below it."""
+def processes(cgroup: Cgroup, without: frozenset[int] = frozenset()) -> set[int]:
+    """The processes that have a task in a cgroup or below it; `without` are cgroups to pass over.
+
+    Raises KernelError or HostError where they can't be told.
+    """
     found: set[int] = set()
-    for _path, _directories, _files, directory in os.fwalk(".", dir_fd=cgroup.fd):
+    for _path, directories, _files, directory in os.fwalk(".", dir_fd=cgroup.fd):
+        if os.fstat(directory).st_ino in without:
+            directories.clear()  # what is below it too
+            continue
         try:
             members = _read("cgroup.procs", directory)
         except KernelError as error:
@@ -100,9 +115,9 @@ def _inode(descriptor: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def _mapped(process: int, threads: list[int]) -> set[int]:
+def mapped(process: int) -> set[int]:
     """The inodes of the sockets that a process has mapped: any thread that lives tells."""
-    for thread in threads:
+    for thread in _names(f"/proc/{process}/task"):
         path = f"/proc/{process}/task/{thread}/maps"
 
         def look(path: str = path) -> str:
@@ -138,56 +153,26 @@ def _fetch(process: int, thread: int, descriptor: int, inode: int) -> socket.soc
     return _looking(f"pidfd_getfd(task {thread}, descriptor {descriptor})", look, None)
 
 
-def _receives_into_memory(held: socket.socket) -> bool:
-    """Whether a socket fills a ring, or may: AF_XDP does nothing else."""
-    try:
-        family = held.getsockopt(socket.SOL_SOCKET, socket.SO_DOMAIN)
-        if family == _AF_XDP:
-            return True
-        kind = held.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
-        if family != socket.AF_PACKET or kind == _SOCK_PACKET:
-            return False
-        if not held.getsockname()[1]:  # with protocol 0 nothing comes
-            return False
-        # Setting the version that it has changes nothing, and fails where there is a ring.
-        version = held.getsockopt(_SOL_PACKET, _PACKET_VERSION)
-        held.setsockopt(_SOL_PACKET, _PACKET_VERSION, version)
-    except OSError:
-        return True  # EBUSY; or EPERM of a policy on the socket's cgroup, which hides the answer
-    return False
-
-
-def _of(process: int) -> Iterator[Ring]:
-    """The rings of one process."""
-    threads = _names(f"/proc/{process}/task")
+def held(process: int) -> Iterator[Holding]:
+    """The sockets of one process, each once. Raises KernelError where they can't be looked at."""
     seen: set[int] = set()
-    for thread in threads:  # each may have descriptors of its own (CLONE_FILES)
+    for thread in _names(f"/proc/{process}/task"):  # each may have its own (CLONE_FILES)
         folder = f"/proc/{process}/task/{thread}/fd"
         for descriptor in _names(folder):
             inode = _inode(f"{folder}/{descriptor}")
             if inode is None or inode in seen:
                 continue
             try:
-                held = _fetch(process, thread, descriptor, inode)
+                duplicate = _fetch(process, thread, descriptor, inode)
             except KernelError as error:
                 if error.errno != errno.EINVAL:
                     raise
                 seen.add(inode)
-                yield Ring(process, f"only its thread {thread} has descriptor {descriptor}")
+                yield Holding(process, thread, descriptor, inode, None)
                 continue
-            if held is not None:
-                with held:
+            if duplicate is not None:
+                with duplicate:
                     # Another one, where the descriptor was reused meanwhile.
-                    seen.add(os.fstat(held.fileno()).st_ino)
-                    if _receives_into_memory(held):
-                        yield Ring(process, f"descriptor {descriptor} receives there")
-    for inode in sorted(_mapped(process, threads) - seen):
-        yield Ring(process, f"it maps socket {inode}, whose descriptor is closed")
-
-
-def rings(cgroup: Cgroup) -> tuple[Ring, ...]:
-    """The sockets of a cgroup's tasks that receive into memory, or may, by process.
-
-    Raises KernelError or HostError where they can't be looked at.
-    """
-    return tuple(ring for process in sorted(_processes(cgroup)) for ring in _of(process))
+                    inode = os.fstat(duplicate.fileno()).st_ino
+                    seen.add(inode)
+                    yield Holding(process, thread, descriptor, inode, duplicate)

@@ -22,7 +22,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils import (
     _programs,
     _raw_xmit,
     _reconcile,
-    _sockets,
+    _rings,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._model import Cgroup
 from ansible_collections.linux.cgnet.plugins.plugin_utils import _compile
@@ -195,7 +195,7 @@ def receiving(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         asked.append(os.fstat(held.fileno()).st_ino)
         return True
 
-    monkeypatch.setattr(_sockets, "_receives_into_memory", receives)
+    monkeypatch.setattr(_rings, "_receives_into_memory", receives)
     return asked
 
 

@@ -1,18 +1,13 @@
 # Copyright (c) 2026, the cgnet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A cgroup's processes, and which of their sockets fill a ring.
-
-A directory stands for a cgroup; the processes and their sockets are real. Rings are told apart
-by what a socket answers, which a fake one gives: making a ring takes a capability.
-"""
+"""A cgroup's processes. A directory stands for a cgroup; the processes are real."""
 
 from __future__ import annotations
 
 import errno
 import os
 import shutil
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,16 +16,11 @@ from typing import Any
 import pytest
 from ansible_collections.linux.cgnet.plugins.module_utils import _sockets
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import HostError, KernelError
-from ansible_collections.linux.cgnet.plugins.module_utils._model import Cgroup, Ring
+from ansible_collections.linux.cgnet.plugins.module_utils._model import Cgroup
 
-from tests.unit.tasks import NOBODY, process, tasks
+from tests.unit.tasks import NOBODY, tasks
 
 pytestmark = pytest.mark.usefixtures("closed")
-
-SOL_PACKET, PACKET_VERSION = 263, 10
-AF_XDP, SOCK_PACKET = 44, 10
-ETH_P_ALL = 3
-
 
 Refusing = Callable[[Path, dict[str, int]], None]
 
@@ -56,13 +46,32 @@ def refusing(monkeypatch: pytest.MonkeyPatch) -> Refusing:
     return refuse
 
 
-# The processes of a cgroup.
-
-
 def test_the_processes_of_a_cgroup_and_of_all_below_it(group: Cgroup, tmp_path: Path) -> None:
     for path, pids in (("", [3]), ("one", [5, 4]), ("one/deep", [6]), ("two", [4]), ("none", [])):
         tasks(tmp_path / path, pids)
-    assert _sockets._processes(group) == {3, 4, 5, 6}
+    assert _sockets.processes(group) == {3, 4, 5, 6}
+
+
+def test_cgroups_to_pass_over_are_passed_over_with_all_below_them(
+    group: Cgroup, tmp_path: Path
+) -> None:
+    made = {
+        path: tasks(tmp_path / path, pids).stat().st_ino
+        for path, pids in (
+            ("", [3]),
+            ("one", [4]),
+            ("one/deep", [5]),
+            ("two", [4, 6]),
+            ("two/a", [7]),
+        )
+    }
+    for without, expected in (
+        (["one"], {3, 4, 6, 7}),
+        (["one/deep"], {3, 4, 6, 7}),
+        (["one", "two"], {3}),
+        (["two/a", "one/deep"], {3, 4, 6}),
+    ):
+        assert _sockets.processes(group, frozenset(made[path] for path in without)) == expected
 
 
 @pytest.fixture
@@ -90,7 +99,7 @@ def test_the_tasks_of_a_threaded_cgroup_count_by_their_process(
     tasks(tmp_path, [3])
     threaded = tasks(tmp_path / "threaded", [4], [thread, NOBODY])
     refusing(threaded, {"cgroup.procs": errno.EOPNOTSUPP})
-    assert _sockets._processes(group) == {3, os.getpid()}
+    assert _sockets.processes(group) == {3, os.getpid()}
 
 
 def test_threads_that_have_all_ended_are_of_no_process(
@@ -98,7 +107,7 @@ def test_threads_that_have_all_ended_are_of_no_process(
 ) -> None:
     threaded = tasks(tmp_path / "threaded", [4], [NOBODY, NOBODY + 1])
     refusing(threaded, {"cgroup.procs": errno.EOPNOTSUPP})
-    assert _sockets.rings(group) == ()
+    assert _sockets.processes(group) == set()
 
 
 @pytest.mark.parametrize("number", [errno.ENOENT, errno.ESRCH])
@@ -112,9 +121,9 @@ def test_a_thread_that_ends_while_its_process_is_looked_up_is_of_none(
         return open(path, *args, **how)
 
     refusing(tasks(tmp_path, [], [os.getpid()]), {"cgroup.procs": errno.EOPNOTSUPP})
-    assert _sockets._processes(group) == {os.getpid()}
+    assert _sockets.processes(group) == {os.getpid()}
     monkeypatch.setattr(_sockets, "open", look, raising=False)
-    assert _sockets._processes(group) == set()
+    assert _sockets.processes(group) == set()
 
 
 @pytest.mark.parametrize("threaded", [False, True])
@@ -126,7 +135,7 @@ def test_a_task_of_another_pid_namespace_is_refused_with_the_remedy(
     below = tasks(tmp_path / "below", [*others, 0], [os.getpid(), 0])
     refusing(below, {"cgroup.procs": errno.EOPNOTSUPP} if threaded else {})
     with pytest.raises(HostError) as caught:
-        _sockets.rings(group)
+        _sockets.processes(group)
     assert str(caught.value) == (
         "ours has a process of another pid namespace, which can't be looked at. "
         "Run the module in the host's pid namespace."
@@ -140,7 +149,7 @@ def test_a_cgroup_that_was_removed_meanwhile_has_no_processes(
     tasks(tmp_path, [3])
     refusing(tasks(tmp_path / "gone", [4], [5]), {"cgroup.procs": number})
     (tmp_path / "empty").mkdir()
-    assert _sockets._processes(group) == {3}
+    assert _sockets.processes(group) == {3}
 
 
 @pytest.mark.parametrize("number", [errno.ENODEV, errno.ENOENT])
@@ -150,13 +159,13 @@ def test_a_cgroup_that_is_removed_between_its_processes_and_its_threads_has_none
     tasks(tmp_path, [3])
     gone = tasks(tmp_path / "gone", [4], [os.getpid()])
     refusing(gone, {"cgroup.procs": errno.EOPNOTSUPP, "cgroup.threads": number})
-    assert _sockets._processes(group) == {3}
+    assert _sockets.processes(group) == {3}
 
 
-def test_a_cgroup_that_was_removed_itself_has_no_rings(group: Cgroup, tmp_path: Path) -> None:
+def test_a_cgroup_that_was_removed_itself_has_no_processes(group: Cgroup, tmp_path: Path) -> None:
     tasks(tmp_path, [os.getpid()])
     shutil.rmtree(tmp_path)
-    assert _sockets.rings(group) == ()
+    assert _sockets.processes(group) == set()
 
 
 @pytest.mark.parametrize(
@@ -172,81 +181,5 @@ def test_a_cgroup_that_can_not_be_read_is_not_taken_for_empty(
 ) -> None:
     refusing(tasks(tmp_path / "secret", [4]), numbers)
     with pytest.raises(KernelError) as caught:
-        _sockets._processes(group)
+        _sockets.processes(group)
     assert str(caught.value) == f"reading {[*numbers][-1]}: EACCES (Permission denied)."
-
-
-# Which sockets receive into memory.
-
-
-class Held:
-    """A socket that answers as the kernel does, and keeps what was set."""
-
-    def __init__(self, family: int, kind: int, protocol: int = 0, error: int = 0) -> None:
-        self.answers = {
-            (socket.SOL_SOCKET, socket.SO_DOMAIN): family,
-            (socket.SOL_SOCKET, socket.SO_TYPE): kind,
-            (SOL_PACKET, PACKET_VERSION): 2,
-        }
-        self.protocol = protocol
-        self.error = error
-        self.done: list[tuple[int, int, int]] = []
-
-    def getsockopt(self, level: int, name: int) -> int:
-        return self.answers[level, name]
-
-    def getsockname(self) -> tuple[Any, ...]:
-        return ("", self.protocol, 0, 0, b"")
-
-    def setsockopt(self, level: int, name: int, value: int) -> None:
-        self.done.append((level, name, value))
-        if self.error:
-            raise OSError(self.error, os.strerror(self.error))
-
-
-ASKED = [(SOL_PACKET, PACKET_VERSION, 2)]
-"""The version that it has is set anew."""
-
-
-@pytest.mark.parametrize(
-    ("held", "expected", "done"),
-    [
-        (Held(AF_XDP, socket.SOCK_RAW), True, []),
-        (Held(socket.AF_PACKET, socket.SOCK_RAW), False, []),
-        (Held(socket.AF_PACKET, socket.SOCK_RAW, error=errno.EBUSY), False, []),
-        (Held(socket.AF_PACKET, SOCK_PACKET, ETH_P_ALL, errno.EBUSY), False, []),
-        (Held(socket.AF_PACKET, socket.SOCK_RAW, ETH_P_ALL), False, ASKED),
-        (Held(socket.AF_PACKET, socket.SOCK_DGRAM, ETH_P_ALL), False, ASKED),
-        (Held(socket.AF_PACKET, socket.SOCK_RAW, ETH_P_ALL, errno.EBUSY), True, ASKED),
-        (Held(socket.AF_PACKET, socket.SOCK_DGRAM, ETH_P_ALL, errno.EBUSY), True, ASKED),
-        (Held(socket.AF_PACKET, socket.SOCK_RAW, ETH_P_ALL, errno.EPERM), True, ASKED),
-        (Held(socket.AF_INET, socket.SOCK_RAW, 1, errno.EBUSY), False, []),
-        (Held(socket.AF_INET6, socket.SOCK_RAW, 58, errno.EBUSY), False, []),
-        (Held(socket.AF_UNIX, socket.SOCK_STREAM), False, []),
-    ],
-    ids=[
-        "xdp", "packet without protocol", "ring without protocol", "SOCK_PACKET", "packet",
-        "cooked packet", "ring", "cooked ring", "no answer", "raw", "raw6", "unix",
-    ],
-)  # fmt: skip
-def test_a_ring_is_told_by_what_the_socket_answers(
-    held: Any, expected: bool, done: list[tuple[int, int, int]]
-) -> None:
-    assert (_sockets._receives_into_memory(held), held.done) == (expected, done)
-
-
-def test_rings_are_told_by_process_of_the_cgroup_and_below(
-    group: Cgroup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    held = {16: [Ring(16, "b"), Ring(16, "a")], 9: [Ring(9, "c")], 100: []}
-    monkeypatch.setattr(_sockets, "_of", lambda process: iter(held[process]))
-    tasks(tmp_path, [100, 16])
-    tasks(tmp_path / "below", [9, 16])
-    assert _sockets.rings(group) == (Ring(9, "c"), Ring(16, "b"), Ring(16, "a"))
-
-
-def test_real_sockets_that_no_ring_feeds_are_none(group: Cgroup, tmp_path: Path) -> None:
-    one, two = socket.socketpair()
-    with one, two, process(one.fileno(), two.fileno()) as pid:
-        tasks(tmp_path / "below", [pid, NOBODY])
-        assert _sockets.rings(group) == ()

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The sockets that a real process holds, each looked at through a duplicate of it.
 
-All of them receive into memory here: which do is told apart in test_sockets.py.
+All of them receive into memory here: which do is told apart in test_rings.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.linux.cgnet.plugins.module_utils import _sockets
+from ansible_collections.linux.cgnet.plugins.module_utils import _rings, _sockets
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import KernelError
 from ansible_collections.linux.cgnet.plugins.module_utils._model import Cgroup, Ring
 
@@ -59,7 +59,7 @@ def test_each_socket_of_a_process_is_looked_at_once_by_its_own_descriptor(
         # Of `one` the process has a duplicate too; `two` it has not got.
         also = os.dup(one.fileno())
         with process(one.fileno(), udp.fileno(), also, file.fileno()) as pid:
-            found = list(_sockets._of(pid))
+            found = list(_rings._of(pid))
         held = sorted([one.fileno(), udp.fileno()])
         assert (found, receiving) == (receives(pid, *held), inodes(*held))
         os.close(also)
@@ -75,10 +75,10 @@ def test_a_socket_is_open_for_no_longer_than_it_is_looked_at(
         kept.append(held)
         return held.fileno() < 0
 
-    monkeypatch.setattr(_sockets, "_receives_into_memory", looked)
+    monkeypatch.setattr(_rings, "_receives_into_memory", looked)
     with one, two, process(one.fileno(), two.fileno()) as pid:
         before = descriptors()
-        assert list(_sockets._of(pid)) == []
+        assert list(_rings._of(pid)) == []
         assert [held.fileno() for held in kept] == [-1, -1]
         assert descriptors() <= before
 
@@ -89,7 +89,7 @@ def test_the_kernel_is_asked_for_sockets_only(
     asked = unanswered(monkeypatch, errno.EBADF)
     with socket.socket() as sock, open(tmp_path / "file", "wb") as file:
         with process(sock.fileno(), file.fileno()) as pid:
-            assert list(_sockets._of(pid)) == []
+            assert list(_rings._of(pid)) == []
         assert asked == [(438, sock.fileno(), 0)]
 
 
@@ -100,7 +100,7 @@ def test_a_descriptor_that_was_closed_meanwhile_is_passed_over(
     asked = unanswered(monkeypatch, number)
     one, two = socket.socketpair()
     with one, two, process(one.fileno(), two.fileno()) as pid:
-        assert list(_sockets._of(pid)) == []
+        assert list(_rings._of(pid)) == []
         assert {call[1] for call in asked} == {one.fileno(), two.fileno()}
 
 
@@ -119,7 +119,7 @@ def test_a_kernel_that_lets_nobody_look_is_told_with_the_remedy(
         tasks(tmp_path, [pid])
         before = descriptors()
         with pytest.raises(KernelError) as caught:
-            _sockets.rings(group)
+            _rings.rings(group)
         assert descriptors() <= before
         assert caught.value.errno == number
         assert str(caught.value) == (
@@ -142,7 +142,7 @@ def failing(error: OSError, path: str, look: Callable[..., Any]) -> Callable[...
 
 
 def test_a_process_that_has_ended_holds_nothing() -> None:
-    assert list(_sockets._of(NOBODY)) == []
+    assert list(_rings._of(NOBODY)) == []
 
 
 LOOKS = [
@@ -162,7 +162,7 @@ def test_a_process_that_ends_while_it_is_looked_at_holds_nothing(
         error = OSError(number, verb)
         at = path.format(pid=pid, fd=sock.fileno())
         patched.setattr(_sockets.os, call, failing(error, at, getattr(os, call)))
-        assert (list(_sockets._of(pid)), receiving) == ([], [])
+        assert (list(_rings._of(pid)), receiving) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_a_process_that_may_not_be_looked_at_is_told_with_the_remedy(
         at = path.format(pid=pid, fd=sock.fileno())
         patched.setattr(_sockets.os, call, failing(OSError(number, ""), at, getattr(os, call)))
         with pytest.raises(KernelError) as caught:
-            _sockets.rings(group)
+            _rings.rings(group)
         assert caught.value.errno == number
         assert str(caught.value) == f"{verb} {at}: {name}. {REMEDY}"
 
@@ -197,7 +197,7 @@ def test_a_process_that_ends_before_its_mappings_are_read_has_none(
         at = f"/proc/{pid}/task/{pid}/maps"
         fails = failing(OSError(number, ""), at, open)
         monkeypatch.setattr(_sockets, "open", fails, raising=False)
-        assert list(_sockets._of(pid)) == receives(pid, sock.fileno())
+        assert list(_rings._of(pid)) == receives(pid, sock.fileno())
         assert receiving == inodes(sock.fileno())
 
 
@@ -209,5 +209,5 @@ def test_mappings_that_may_not_be_read_are_not_taken_for_none(
         fails = failing(PermissionError(errno.EACCES, ""), at, open)
         monkeypatch.setattr(_sockets, "open", fails, raising=False)
         with pytest.raises(KernelError) as caught:
-            list(_sockets._of(pid))
+            list(_rings._of(pid))
         assert str(caught.value) == f"reading {at}: EACCES (Permission denied). {REMEDY}"

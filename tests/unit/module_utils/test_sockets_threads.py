@@ -4,7 +4,7 @@
 """Sockets that only one thread of a process has, or that are mapped and no longer open.
 
 The processes are real (tests/unit/child.py), and so are their threads and mappings. All sockets
-receive into memory here: which do is told apart in test_sockets.py.
+receive into memory here: which do is told apart in test_rings.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from ansible_collections.linux.cgnet.plugins.module_utils import _sockets
+from ansible_collections.linux.cgnet.plugins.module_utils import _rings, _sockets
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import KernelError
 from ansible_collections.linux.cgnet.plugins.module_utils._model import Ring
 
@@ -119,7 +119,7 @@ def test_a_socket_that_only_a_thread_has_is_looked_at_or_told_of_whichever_kerne
     knows = knows_threads()
     with child("alone") as held:
         assert held.thread != held.pid
-        assert list(_sockets._of(held.pid)) == [receives(held) if knows else unseen(held)]
+        assert list(_rings._of(held.pid)) == [receives(held) if knows else unseen(held)]
         assert receiving == ([held.inode] if knows else [])
         assert opened == [(held.thread, PIDFD_THREAD)]
 
@@ -128,14 +128,14 @@ def test_a_kernel_that_can_not_open_a_thread_leaves_its_socket_in_doubt(
     receiving: list[int], older: None
 ) -> None:
     with child("alone") as held:
-        assert (list(_sockets._of(held.pid)), receiving) == ([unseen(held)], [])
+        assert (list(_rings._of(held.pid)), receiving) == ([unseen(held)], [])
 
 
 def test_a_kernel_that_opens_a_thread_is_asked_for_its_socket(
     receiving: list[int], newer: Newer
 ) -> None:
     with child("alone") as held:
-        assert list(_sockets._of(held.pid)) == [receives(held)]
+        assert list(_rings._of(held.pid)) == [receives(held)]
         assert newer.calls == [
             ("pidfd_open", held.thread, PIDFD_THREAD), (438, held.descriptor, 0),
         ]  # fmt: skip
@@ -148,14 +148,14 @@ def test_a_thread_that_ended_meanwhile_holds_nothing(
 ) -> None:
     newer.refusal = number
     with child("alone") as held:
-        assert (list(_sockets._of(held.pid)), receiving) == ([], [])
+        assert (list(_rings._of(held.pid)), receiving) == ([], [])
 
 
 def test_a_thread_that_may_not_be_looked_at_is_told_with_the_remedy(newer: Newer) -> None:
     newer.refusal = errno.EPERM
     with child("alone") as held:
         with pytest.raises(KernelError) as caught:
-            list(_sockets._of(held.pid))
+            list(_rings._of(held.pid))
         assert str(caught.value) == (
             f"pidfd_getfd(task {held.thread}, descriptor {held.descriptor}): "
             f"EPERM (Operation not permitted). {REMEDY}"
@@ -170,7 +170,7 @@ def test_descriptors_that_all_threads_share_are_looked_at_once(
 ) -> None:
     with child("together") as held:
         assert len(_sockets._names(f"/proc/{held.pid}/task")) == 2
-        assert list(_sockets._of(held.pid)) == [receives(held)]
+        assert list(_rings._of(held.pid)) == [receives(held)]
         assert (receiving, opened) == ([held.inode], [(held.pid, 0)])
 
 
@@ -188,7 +188,7 @@ def test_a_descriptor_that_appears_after_its_first_thread_was_listed_is_the_proc
 
     with child("together") as held, monkeypatch.context() as patched:
         patched.setattr(_sockets.os, "listdir", look)
-        assert (list(_sockets._of(held.pid)), receiving) == ([receives(held)], [held.inode])
+        assert (list(_rings._of(held.pid)), receiving) == ([receives(held)], [held.inode])
 
 
 # The first thread has ended. It has neither descriptors nor mappings then.
@@ -215,7 +215,7 @@ def test_what_a_process_holds_whose_first_thread_has_ended_is_looked_at_through_
     receiving: list[int], newer: Newer, as_root: None
 ) -> None:
     with child("ended") as held:
-        assert list(_sockets._of(held.pid)) == [receives(held)]
+        assert list(_rings._of(held.pid)) == [receives(held)]
         assert newer.calls == [
             ("pidfd_open", held.thread, PIDFD_THREAD), (438, held.descriptor, 0),
         ]  # fmt: skip
@@ -225,13 +225,13 @@ def test_what_a_process_holds_whose_first_thread_has_ended_is_in_doubt_on_older_
     receiving: list[int], older: None, as_root: None
 ) -> None:
     with child("ended") as held:
-        assert (list(_sockets._of(held.pid)), receiving) == ([unseen(held)], [])
+        assert (list(_rings._of(held.pid)), receiving) == ([unseen(held)], [])
 
 
 def test_what_a_process_maps_whose_first_thread_has_ended_is_told_by_another(as_root: None) -> None:
     with child("ended_remains") as held:
         held.close()
-        assert list(_sockets._of(held.pid)) == [maps(held)]
+        assert list(_rings._of(held.pid)) == [maps(held)]
 
 
 # A mapping whose descriptor is closed.
@@ -239,12 +239,12 @@ def test_what_a_process_maps_whose_first_thread_has_ended_is_told_by_another(as_
 
 def test_a_socket_that_is_mapped_is_told_once_while_it_is_open(receiving: list[int]) -> None:
     with child("remains") as held:
-        assert (list(_sockets._of(held.pid)), receiving) == ([receives(held)], [held.inode])
+        assert (list(_rings._of(held.pid)), receiving) == ([receives(held)], [held.inode])
 
 
 def test_a_socket_that_is_mapped_and_receives_nothing_there_is_none_while_it_is_open() -> None:
     with child("remains") as held:
-        assert list(_sockets._of(held.pid)) == []
+        assert list(_rings._of(held.pid)) == []
 
 
 def test_a_socket_that_is_mapped_is_in_doubt_once_its_descriptor_is_closed(
@@ -252,7 +252,7 @@ def test_a_socket_that_is_mapped_is_in_doubt_once_its_descriptor_is_closed(
 ) -> None:
     with child("remains") as held:
         held.close()
-        assert (list(_sockets._of(held.pid)), receiving) == ([maps(held)], [])
+        assert (list(_rings._of(held.pid)), receiving) == ([maps(held)], [])
 
 
 def test_a_mapped_socket_that_is_closed_while_it_is_looked_at_is_in_doubt(
@@ -266,4 +266,4 @@ def test_a_mapped_socket_that_is_closed_while_it_is_looked_at_is_in_doubt(
 
     with child("remains") as held, monkeypatch.context() as patched:
         patched.setattr(_sockets.os, "pidfd_open", look)
-        assert (list(_sockets._of(held.pid)), receiving) == ([maps(held)], [])
+        assert (list(_rings._of(held.pid)), receiving) == ([maps(held)], [])

@@ -73,6 +73,9 @@ int policy_setsockopt(struct bpf_sockopt *ctx)
 
 	if (!p)
 		return ALLOW;
+	if (priority_gives(p) && priority_refuses(p, ctx->level, ctx->optname) &&
+	    !priority_refuses_value(p, ctx))
+		return ALLOW;
 	by = setsockopt_refused(p, ctx);
 	if (by != CONTROLS && setsockopt_refuse(p, ctx, by)) {
 		/* A descendant's program has set it already: 0 is always allowed. */

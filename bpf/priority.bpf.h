@@ -71,6 +71,26 @@ static __always_inline bool priority_refuses(const struct policy *p, int level, 
 	return governs(p, CONTROL_PRIORITY) && level == SOL_SOCKET && name == SO_PRIORITY;
 }
 
+/*
+ * Setting what is declared changes nothing of the policy: so sockets from before
+ * are given it. The task's own cgroup refuses any value, in lsm_cgroup. Where a
+ * nearer policy has the priority, its program has judged already. A longer buffer
+ * is refused: the kernel may read it again, when the task has changed it.
+ */
+static __always_inline bool priority_refuses_value(const struct policy *p, struct bpf_sockopt *ctx)
+{
+	void *end = ctx->optval_end;
+	__u32 *value = ctx->optval;
+
+	if (!ctx->sk || !priority_claims(p, ctx->sk, false))
+		return false;
+	if ((void *)(value + 1) > end)
+		return true;
+	if (ctx->optlen >= 0 && ctx->optlen < (int)sizeof(*value))
+		return false;		/* too short: the kernel's own EINVAL */
+	return ctx->optlen != sizeof(*value) || *value != p->priority;
+}
+
 /* A socket at its creation, from cgroup/sock_create. */
 static __always_inline void priority_birth(const struct policy *p, struct bpf_sock *sk)
 {

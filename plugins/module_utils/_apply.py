@@ -11,8 +11,10 @@ from typing import Protocol
 from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     BpfObject,
     Cgroup,
+    Left,
     Observed,
     Program,
+    Target,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
     Action,
@@ -21,6 +23,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
     Govern,
     Hold,
     Load,
+    Retrofit,
     Share,
     Store,
 )
@@ -48,6 +51,12 @@ class Verbs(Protocol):
 
     def govern(self, name: str, version: str, cgroup: int, governs: bool) -> None:
         """Say whether a cgroup's policy governs the priority."""
+
+    def lacking(self, name: str, version: str, target: Target) -> tuple[int, tuple[Left, ...]]:
+        """How many sockets lack a priority and can be given it, and which can't."""
+
+    def retrofit(self, target: Target) -> None:
+        """Give the sockets of a target its priority, but for those that can't be given it."""
 
     def attach(self, name: str, version: str, cgroup: Cgroup, program: Program) -> None:
         """Attach a pinned program by a link, and pin that."""
@@ -84,5 +93,7 @@ def apply(
             kernel.attach(name, action.version, action.cgroup, action.program)
         elif isinstance(action, Detach):
             kernel.detach(name, action.version, action.cgroup, action.program)
+        elif isinstance(action, Retrofit):
+            kernel.retrofit(action.target)
         else:
             kernel.unload(name, action.version)

@@ -20,6 +20,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils import (
     _libbpf,
     _loader,
     _readers,
+    _retrofit,
     _rings,
     _slots,
     _storage,
@@ -33,11 +34,13 @@ from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     Cgroup,
     Facts,
     Held,
+    Left,
     Loaded,
     Observed,
     Program,
     Ring,
     Slots,
+    Target,
 )
 
 LOCK = "/run/cgnet.lock"
@@ -97,6 +100,19 @@ class Kernel:
     def rings(self, cgroup: Cgroup) -> tuple[Ring, ...]:
         """The sockets of a cgroup's tasks that receive where no hook sees it."""
         return _rings.rings(cgroup)
+
+    def lacking(self, name: str, version: str, target: Target) -> tuple[int, tuple[Left, ...]]:
+        """How many sockets lack a priority and can be given it, and which can't."""
+        maps = self.layout.maps(name, version)
+        governing = _storage.governing(maps)
+
+        def owner(socket: int) -> int:
+            found = _storage.owner(maps, socket)
+            return found if found in governing else 0
+
+        with _retrofit.unheld(self.hierarchy.mount):
+            governs = target.cgroup.id in governing
+            return _retrofit.look(target, owner if governs else None)
 
     def lock(self) -> contextlib.AbstractContextManager[None]:
         """One run at a time on a host; the lock of a process that died is free.
@@ -256,6 +272,11 @@ class Kernel:
     def govern(self, name: str, version: str, cgroup: int, governs: bool) -> None:
         """Say whether a cgroup's policy governs the priority: an ancestor's program asks that."""
         _storage.govern(self.layout.maps(name, version), cgroup, governs)
+
+    def retrofit(self, target: Target) -> None:
+        """Give the sockets of a target its priority, but for those that can't be given it."""
+        with _retrofit.unheld(self.hierarchy.mount):
+            _retrofit.give(target)
 
     def attach(self, name: str, version: str, cgroup: Cgroup, program: Program) -> None:
         """Attach a pinned program to a cgroup, for as long as the link's pin stands."""

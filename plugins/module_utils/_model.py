@@ -125,6 +125,35 @@ class Cgroup:
 
 
 @dataclass(frozen=True)
+class Target:
+    """Which sockets a priority is for: those that tasks of a cgroup, or of one below it, hold.
+
+    Only those of the network namespace whose cookie is `netns`, of every one with 0. `nearer`
+    are the cgroups that have a priority of their own: they and those below them are left out.
+    """
+
+    cgroup: Cgroup
+    priority: int
+    netns: int
+    nearer: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Left:
+    """A socket that can't be given its holder's priority: of which cgroup's task, and where."""
+
+    cgroup: str
+    process: int
+    descriptor: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.cgroup}: the socket at descriptor {self.descriptor} of process {self.process} "
+            "keeps its priority: a policy of the cgroup that it was made in refuses another"
+        )
+
+
+@dataclass(frozen=True)
 class Held:
     """What the kernel holds for one cgroup under one version of an object.
 
@@ -157,8 +186,12 @@ class Loaded:
 class Observed:
     """Everything of one object's name in the kernel: version → Loaded.
 
-    `alive` maps the ids of the cgroups that still exist to their paths.
+    `alive` maps the ids of the cgroups that still exist to their paths; `lacking` the ids of
+    those that were asked about to how many of their tasks' sockets lack the declared priority
+    and can be given it; `left` are those that can't.
     """
 
     versions: Mapping[str, Loaded]
     alive: Mapping[int, str]
+    lacking: Mapping[int, int] = field(default_factory=dict)
+    left: tuple[Left, ...] = ()

@@ -24,7 +24,9 @@ from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     Loaded,
     Observed,
     Program,
+    Target,
 )
+from ansible_collections.linux.cgnet.plugins.module_utils._values import show_priority
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,16 @@ class Unload:
     version: str
 
 
-Action = Union[Load, Share, Hold, Store, Govern, Attach, Detach, Unload]
+@dataclass(frozen=True)
+class Retrofit:
+    """Give the sockets that a cgroup's tasks hold already its priority."""
+
+    version: str
+    target: Target
+    lacking: int
+
+
+Action = Union[Load, Share, Hold, Store, Govern, Attach, Detach, Unload, Retrofit]
 
 
 @dataclass(frozen=True)
@@ -104,6 +115,7 @@ class Want:
 
     `value` None leaves what is stored alone; `governs` tells whether it governs the
     priority. `keep` are programs that are left as they are, attached or not.
+    `retrofit` are the sockets from before that shall have the priority.
     """
 
     cgroup: Cgroup
@@ -111,6 +123,7 @@ class Want:
     value: bytes | None = None
     governs: bool = False
     keep: frozenset[str] = frozenset()
+    retrofit: Target | None = None
 
 
 def describe(action: Action, paths: dict[int, str]) -> dict[str, Any]:
@@ -122,6 +135,10 @@ def describe(action: Action, paths: dict[int, str]) -> dict[str, Any]:
         return shown
     if isinstance(action, Share):
         return {**shown, "gid": action.gid}
+    if isinstance(action, Retrofit):
+        target = action.target
+        shown.update(cgroup=target.cgroup.path, priority=show_priority(target.priority))
+        return {**shown, "sockets": action.lacking}
     number = action.cgroup.id if isinstance(action.cgroup, Cgroup) else action.cgroup
     shown["cgroup"] = paths.get(number, f"id {number}")
     if isinstance(action, Store):
@@ -232,5 +249,8 @@ def plan(
             steps += _absent(name, cgroup, held, leaving[cgroup])
         if not (name == version and present) and not _occupied(loaded, leaving):
             steps.append(Unload(name))
+    # Last: what is made meanwhile is born right, and no older program refuses it.
+    lacking = [(want.retrofit, observed.lacking.get(want.cgroup.id, 0)) for want in present]
+    steps += [Retrofit(version, target, number) for target, number in lacking if target and number]
     loads = 1 if steps and isinstance(steps[0], Load) else 0
     return (*steps[:loads], *_shares(observed, steps, readers), *steps[loads:])

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.linux.cgnet.plugins.module_utils import (
@@ -14,6 +14,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils import (
     _readers,
     _support,
     _systemd,
+    _values,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._abi import LAYOUT
 from ansible_collections.linux.cgnet.plugins.module_utils._cgroup import Hierarchy
@@ -31,6 +32,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     Observed,
     Policy,
     Program,
+    Target,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
     Action,
@@ -39,6 +41,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
     Govern,
     Hold,
     Load,
+    Retrofit,
     Share,
     Store,
     Unload,
@@ -54,14 +57,18 @@ OBJECT = "policy"
 HOLDER = "policy_holder"
 ENFORCED = "enforced"
 AUDITED = "audited"
+_NO_CONTROLS = ("cgroup", "unit", "state", "retrofit")
 
 
 @dataclass(frozen=True)
 class Declared:
-    """One entry: the cgroup, and its policy or None for absent."""
+    """One entry: the cgroup, its policy or None for absent, and whether sockets get it that
+    were there before.
+    """
 
     cgroup: Cgroup
     policy: Policy | None
+    retrofit: bool
 
 
 def of_unit(unit: str, at: str, hierarchy: Hierarchy, needed: bool) -> Cgroup | None:
@@ -94,12 +101,13 @@ def _declared(entries: list[dict[str, Any]], hierarchy: Hierarchy) -> list[Decla
     """Every entry, parsed and found; whatever is wrong is told before any is looked up."""
     policies = []
     for index, entry in enumerate(entries):
-        controls = {k: v for k, v in entry.items() if k not in ("cgroup", "unit", "state")}
+        controls = {k: v for k, v in entry.items() if k not in _NO_CONTROLS}
         present = entry.get("state", "present") == "present"
-        policies.append(_policy.parse(controls, f"policies[{index}]") if present else None)
+        policy = _policy.parse(controls, f"policies[{index}]") if present else None
+        policies.append((policy, _retrofits(entry, policy, f"policies[{index}].retrofit")))
     found: list[Declared] = []
     seen: dict[int, int] = {}
-    for index, (entry, policy) in enumerate(zip(entries, policies)):
+    for index, (entry, (policy, retrofit)) in enumerate(zip(entries, policies)):
         at = f"policies[{index}]"
         cgroup = find(entry, at, hierarchy, needed=policy is not None)
         if cgroup is None:
@@ -112,8 +120,22 @@ def _declared(entries: list[dict[str, Any]], hierarchy: Hierarchy) -> list[Decla
                 "Declare it once",
             )
         seen[cgroup.id] = index
-        found.append(Declared(cgroup, policy))
+        found.append(Declared(cgroup, policy, retrofit))
     return found
+
+
+def _retrofits(entry: Mapping[str, Any], policy: Policy | None, at: str) -> bool:
+    """Whether an entry's priority is for the sockets from before too."""
+    given = entry.get("retrofit")
+    wanted = given is not None and _values.boolean(given, at)
+    if wanted and policy and policy.priority is None:
+        raise InputError(
+            at,
+            given,
+            "the policy has no priority to give",
+            "Declare priority, or leave retrofit out",
+        )
+    return wanted
 
 
 def hooks_of(control: str, facts: Facts, mode: str = _policy.ENFORCE) -> list[str]:
@@ -209,17 +231,29 @@ def prepare(params: Mapping[str, Any], kernel: Kernel) -> Job:
                 _policy.encode(item.policy, facts.netns_cookie, item.cgroup, tasks),
                 _policy.gives_priority(item.policy),
                 frozenset({HOLDER}),
+                _target(item, facts),
             )
         )
     names = {item.cgroup.id for item in declared}
 
     def wants(observed: Observed) -> list[Want]:
         if not params["purge"]:
-            return fixed
+            return _with_nearer(fixed, observed)
         held = {cgroup for loaded in observed.versions.values() for cgroup in loaded.cgroups}
         spare = sorted((held & set(observed.alive)) - names)
         keep = frozenset({HOLDER})
-        return fixed + [Want(Cgroup(observed.alive[i], i), keep=keep) for i in spare]
+        purged = [Want(Cgroup(observed.alive[i], i), keep=keep) for i in spare]
+        return _with_nearer(fixed + purged, observed)
+
+    def look(observed: Observed) -> Observed:
+        """How many sockets lack the priority that they shall be given."""
+        targets = [want.retrofit for want in wants(observed) if want.retrofit]
+        found = {t.cgroup.id: kernel.lacking(OBJECT, version, t) for t in targets}
+        return replace(
+            observed,
+            lacking={cgroup: lacking for cgroup, (lacking, _left) in found.items()},
+            left=tuple(left for _lacking, each in found.values() for left in each),
+        )
 
     def diff(
         observed: Observed, actions: tuple[Action, ...]
@@ -245,6 +279,9 @@ def prepare(params: Mapping[str, Any], kernel: Kernel) -> Job:
                     "altered": ["policy"] if any(isinstance(s, Store) for s in steps) else [],
                 }
                 old = {**(old or {}), **{what: names for what, names in then.items() if names}}
+            lacking = [step.lacking for step in steps if isinstance(step, Retrofit)]
+            if lacking:
+                old = {**(old or {}), "sockets without the priority": lacking[0]}
             if old is not None:
                 before[path] = old
             if new is not None:
@@ -257,6 +294,7 @@ def prepare(params: Mapping[str, Any], kernel: Kernel) -> Job:
         diff=diff,
         require=lambda: kernel.require_way(readers or _readers.ROOT),
         readers=readers,
+        look=look,
         bpf_object=bpf_object,
         loadable=_support.loadable(bpf_object.programs, facts) if bpf_object else (),
         holder=next((p for p in bpf_object.programs if p.name == HOLDER), None)
@@ -268,9 +306,40 @@ def prepare(params: Mapping[str, Any], kernel: Kernel) -> Job:
     )
 
 
+def _target(item: Declared, facts: Facts) -> Target | None:
+    """The sockets from before that an entry is for."""
+    policy = item.policy
+    if not item.retrofit or policy is None or policy.priority is None:
+        return None
+    if not _policy.gives_priority(policy):
+        return None
+    cookie = _policy.NETNS_ANY if policy.netns == "any" else facts.netns_cookie
+    return Target(item.cgroup, policy.priority, cookie)
+
+
+def _with_nearer(wants: list[Want], observed: Observed) -> list[Want]:
+    """The wants, where each that retrofits leaves out what has, or will have, its own priority."""
+    governing = {
+        cgroup
+        for loaded in observed.versions.values()
+        for cgroup, held in loaded.cgroups.items()
+        if held.governs
+    }
+    governing -= {want.cgroup.id for want in wants if not want.governs}
+    governing |= {want.cgroup.id for want in wants if want.governs}
+    return [
+        replace(want, retrofit=replace(target, nearer=frozenset(governing - {want.cgroup.id})))
+        if (target := want.retrofit)
+        else want
+        for want in wants
+    ]
+
+
 def _concerns(step: Action, cgroup: int) -> bool:
     if isinstance(step, (Load, Unload, Share)):
         return False
+    if isinstance(step, Retrofit):
+        return step.target.cgroup.id == cgroup
     return (step.cgroup.id if isinstance(step, (Attach, Hold)) else step.cgroup) == cgroup
 
 

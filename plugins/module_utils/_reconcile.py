@@ -37,12 +37,14 @@ class Job:
     `require` raises where something that no step of a plan can mend stands against it;
     it is asked before anything is changed, and again when that is done.
     `readers` is the gid of the group that may read what is stored, or None for who may now.
+    `look` adds to what is there what only this module asks.
     """
 
     name: str
     wants: Callable[[Observed], list[_plan.Want]]
     diff: Callable[[Observed, tuple[_plan.Action, ...]], tuple[Shown, Shown]]
     require: Callable[[], None] = lambda: None
+    look: Callable[[Observed], Observed] = lambda observed: observed
     bpf_object: BpfObject | None = None
     loadable: tuple[Program, ...] = ()
     holder: Program | None = None
@@ -99,7 +101,7 @@ def reconcile(
     job = prepare(params, kernel)
     with kernel.reading() if check else kernel.lock():
         job.require()
-        observed = kernel.observe(job.name)
+        observed = job.look(kernel.observe(job.name))
         actions = job.plan(observed)
         before, after = job.diff(observed, actions)
         paths = {**observed.alive, **job.paths}
@@ -108,7 +110,7 @@ def reconcile(
             "actions": [_plan.describe(action, paths) for action in actions],
             **({"controls": job.controls} if job.controls is not None else {}),
             "diff": {"before": before, "after": after},
-            "warnings": list(job.warnings),
+            "warnings": [*job.warnings, *map(str, observed.left)],
         }
         if check or not actions:
             return result
@@ -119,11 +121,13 @@ def reconcile(
             data = read_object(job.bpf_object, params["_object_path"])
         _apply.apply(actions, kernel, job.name, job.bpf_object, data)
         job.require()
-        left = job.plan(kernel.observe(job.name))
+        observed = job.look(kernel.observe(job.name))
+        left = job.plan(observed)
         if left:
             steps = [_plan.describe(action, paths) for action in left]
             raise VerifyError(
                 f"After applying, the kernel is not as declared; still to do: {steps}. "
                 "Is something else changing these cgroups? Run the task again."
             )
+        result["warnings"] = [*job.warnings, *map(str, observed.left)]
         return result

@@ -18,6 +18,10 @@ _GOVERNING = "governing"
 """The map of the policy object that has the ids of the cgroups that govern the priority."""
 
 
+_MARKS = "marks"
+"""The map of the policy object that has, for a socket, whose priority it carries."""
+
+
 def _maps(folder: str, write: bool) -> Generator[tuple[str, int], None, None]:
     """Each pinned map's name and a descriptor that lives until the next.
 
@@ -145,3 +149,19 @@ def govern(folder: str, cgroup: int, governs: bool) -> None:
             _libbpf.library().call("bpf_map_update_elem", opened[0], key, value, 0)
         else:
             _libbpf.library().call("bpf_map_delete_elem", opened[0], key)
+
+
+def owner(folder: str, socket: int) -> int:
+    """The id of the cgroup whose priority a socket carries, by its descriptor; 0 where none has."""
+    key = ctypes.byref(ctypes.c_int(socket))
+    with _libbpf.closing(_libbpf.get(f"{folder}/{_MARKS}")) as fd:
+        mark = (ctypes.c_uint64 * 2)()  # struct mark of priority.bpf.h: the cgroup comes first
+        if _libbpf.info(fd, _libbpf.MapInfo()).value_size != ctypes.sizeof(mark):
+            raise KernelError(f"{folder}/{_MARKS} has marks of another size", errno.EINVAL)
+        try:
+            _libbpf.library().call("bpf_map_lookup_elem", fd, key, mark)
+        except KernelError as error:
+            if error.errno == errno.ENOENT:
+                return 0
+            raise
+    return int(mark[0])

@@ -116,6 +116,14 @@ options:
             M(linux.cgnet.cgnet_info) shows both. With V(enforce), they are counted and told as well as refused.
         type: str
         choices: [enforce, audit]
+      retrofit:
+        description:
+          - With V(true), the sockets that the cgroup's tasks hold already get O(policies[].priority) too, which is required then.
+          - That is for every task of the cgroup, and of the cgroups below it that have no priority of their own.
+          - A socket that another policy gives another priority is left, and a warning names it.
+          - With O(policies[].mode=audit) it does nothing.
+        type: bool
+        default: false
   on_unsupported:
     description:
       - What happens where this kernel can't enforce a declared control in full.
@@ -180,6 +188,13 @@ EXAMPLES = r"""
     readers: adm
     policies: []
 
+- name: Give a database that runs already its priority, on the connections that it has too
+  linux.cgnet.cgnet_policy:
+    policies:
+      - unit: postgresql.service
+        priority: 4
+        retrofit: true
+
 - name: Let a service alone again
   linux.cgnet.cgnet_policy:
     policies:
@@ -231,6 +246,7 @@ SPEC = {
             "sockopts": {"type": "dict", "options": {"allow": _OPTIONS, "deny": _OPTIONS}},
             "netns": {"type": "str", "choices": ["host", "any"]},
             "mode": {"type": "str", "choices": ["enforce", "audit"]},
+            "retrofit": {"type": "bool", "default": False},
         },
     },
     "on_unsupported": {"type": "str", "choices": ["fail", "warn"], "default": "fail"},

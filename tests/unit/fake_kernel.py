@@ -24,11 +24,13 @@ from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     Cgroup,
     Facts,
     Held,
+    Left,
     Loaded,
     Observed,
     Program,
     Ring,
     Slots,
+    Target,
 )
 
 HOST = Facts("6.1.0-fake", ("lockdown", "capability", "bpf"), True, True, 4321)
@@ -43,6 +45,16 @@ class FakeCgroup:
     links: dict[str, bool] = field(default_factory=dict)
     value: bytes | None = None
     governs: bool = False
+
+
+@dataclass
+class FakeSocket:
+    """A socket that a task holds: the cgroups of both, its priority and its namespace's cookie."""
+
+    held_in: str
+    made_in: str
+    priority: int = 0
+    netns: int = HOST.netns_cookie
 
 
 @dataclass
@@ -88,6 +100,7 @@ class FakeKernel:
         self.held: dict[int, tuple[Ring, ...]] = {}
         self.counted: dict[int, list[bytes]] = {}
         self.told: list[bytes] = []
+        self.sockets: list[FakeSocket] = []
 
     def make(self, path: str) -> Cgroup:
         """A new cgroup: a directory below the mount, which is one of a test's own."""
@@ -134,6 +147,58 @@ class FakeKernel:
     def rings(self, cgroup: Cgroup) -> tuple[Ring, ...]:
         """The rings that a test says a cgroup's tasks hold."""
         return self.held.get(cgroup.id, ())
+
+    def _governor(self, path: str) -> int:
+        """The nearest cgroup to a path that governs the priority; 0 where none does."""
+        numbers = {path: number for number, path in self.alive.items()}
+        governing = {
+            cgroup
+            for versions in self.objects.values()
+            for version in versions.values()
+            for cgroup, held in version.cgroups.items()
+            if held.governs
+        }
+        parts = path.split("/")
+        above = ["/".join(parts[:size]) for size in range(len(parts), 0, -1)]
+        return next((numbers[p] for p in above if numbers.get(p) in governing), 0)
+
+    def _differing(self, target: Target) -> list[FakeSocket]:
+        """The sockets that tasks of a target hold, and that have another priority."""
+
+        def reached(path: str) -> bool:
+            """Whether a path is the target's, or below it with nothing nearer between."""
+            while path and path != target.cgroup.path:
+                if any(self.alive.get(number) == path for number in target.nearer):
+                    return False
+                path = path.rpartition("/")[0]
+            return bool(path)
+
+        return [
+            held
+            for held in self.sockets
+            if reached(held.held_in)
+            and target.netns in (0, held.netns)
+            and held.priority != target.priority
+        ]
+
+    def lacking(self, name: str, version: str, target: Target) -> tuple[int, tuple[Left, ...]]:
+        """All that differ, until the cgroup's own policy governs."""
+        loaded = self.objects.get(name, {}).get(version, FakeVersion())
+        governs = loaded.cgroups.get(target.cgroup.id, FakeCgroup()).governs
+        differing = self._differing(target)
+        others = [
+            held for held in differing
+            if governs and self._governor(held.made_in) not in (0, target.cgroup.id)
+        ]  # fmt: skip
+        left = tuple(Left(target.cgroup.path, 1, self.sockets.index(held)) for held in others)
+        return len(differing) - len(others), left
+
+    def retrofit(self, target: Target) -> None:
+        """What another cgroup governs is refused."""
+        for held in self._differing(target):
+            if self._governor(held.made_in) in (0, target.cgroup.id):
+                held.priority = target.priority
+        self._did("retrofit")
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:

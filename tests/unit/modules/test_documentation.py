@@ -104,7 +104,9 @@ def test_modules_name_only_modules_that_there_are(name: str) -> None:
 
 def test_the_fields_of_an_entry_are_those_of_a_policy_and_its_address() -> None:
     entry = cgnet_policy.SPEC["policies"]["options"]
-    assert sorted(entry) == sorted([*ADDRESS, *(field.name for field in fields(Policy))])
+    assert sorted(entry) == sorted(
+        [*ADDRESS, "retrofit", *(field.name for field in fields(Policy))]
+    )
 
 
 def test_every_control_is_an_option_of_an_entry_in_the_tables_order() -> None:
@@ -132,7 +134,7 @@ def test_every_policy_in_the_examples_is_possible_as_it_is_and_as_ansible_hands_
         for written, handed in zip(args["policies"], whole["policies"]):
             assert ("cgroup" in written) != ("unit" in written)
             one, other = (
-                {key: value for key, value in entry.items() if key not in ADDRESS}
+                {key: value for key, value in entry.items() if key not in (*ADDRESS, "retrofit")}
                 for entry in (written, handed)
             )
             if handed["state"] == "absent":

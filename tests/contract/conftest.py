@@ -9,8 +9,11 @@ Without it the fake one is tested, as `make unit` does.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,8 +33,8 @@ from ansible_collections.linux.cgnet.plugins.module_utils._model import (
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._policy import SIZE
 
-from tests.kernel.tasks import eventually
-from tests.unit.fake_kernel import FakeKernel
+from tests.kernel.tasks import eventually, priority
+from tests.unit.fake_kernel import FakeKernel, FakeSocket
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -74,6 +77,10 @@ class World:
         """Detach a pinned link as an administrator can, by `bpftool link detach`."""
         raise NotImplementedError
 
+    def hold(self, cgroup: Cgroup) -> contextlib.AbstractContextManager[Callable[[], int]]:
+        """A task of a cgroup holds a socket that none governs; what tells its priority."""
+        raise NotImplementedError
+
     def load(
         self,
         bpf_object: BpfObject = OBJECT,
@@ -110,6 +117,13 @@ class FakeWorld(World):
                     held = version.cgroups[cgroup.id]
                     held.links, held.value = dict.fromkeys(held.links, False), None
 
+    @contextlib.contextmanager
+    def hold(self, cgroup: Cgroup) -> Iterator[Callable[[], int]]:
+        held = FakeSocket(cgroup.path, "elsewhere")
+        self.fake.sockets.append(held)
+        yield lambda: held.priority
+        self.fake.sockets.remove(held)
+
     def break_link(self, name: str, version: str, cgroup: Cgroup, program: Program) -> None:
         links = self.fake.objects[name][version].cgroups[cgroup.id].links
         assert links[program.name]
@@ -133,6 +147,15 @@ class RealWorld(World):
 
     def remove(self, cgroup: Cgroup) -> None:
         os.rmdir(os.path.join(self.real.hierarchy.mount, cgroup.path))
+
+    @contextlib.contextmanager
+    def hold(self, cgroup: Cgroup) -> Iterator[Callable[[], int]]:
+        procs = os.path.join(self.real.hierarchy.mount, cgroup.path, "cgroup.procs")
+        with socket.socket() as sock, subprocess.Popen(
+            ["cat"], stdin=subprocess.PIPE, pass_fds=[sock.fileno()]
+        ) as task:  # fmt: skip
+            Path(procs).write_text(str(task.pid))
+            yield lambda: priority(sock)
 
     def break_link(self, name: str, version: str, cgroup: Cgroup, program: Program) -> None:
         fd = _libbpf.get(self.real.layout.link(name, version, cgroup.id, program.name))

@@ -9,15 +9,18 @@ that one's priority, and one too many leaves its sockets to nobody.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from ansible_collections.linux.cgnet.plugins.module_utils._model import Cgroup
+from ansible_collections.linux.cgnet.plugins.module_utils import _plan
+from ansible_collections.linux.cgnet.plugins.module_utils._model import Cgroup, Target
 from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
     Attach,
     Detach,
     Govern,
     Hold,
     Load,
+    Retrofit,
     Store,
     Unload,
     Want,
@@ -30,6 +33,7 @@ from tests.unit.plans import (
     DEAD,
     HOLDER,
     HOOKS,
+    OBJECT,
     ONE,
     PROGRAMS,
     TWO,
@@ -288,3 +292,24 @@ def test_governing_is_one_verb() -> None:
     assert kernel.calls == [
         "load", "hold", "store", "attach", "govern", "govern", "detach", "store", "unload",
     ]  # fmt: skip
+
+
+# Sockets from before.
+
+
+def test_sockets_from_before_get_it_last_and_only_where_some_lack_it() -> None:
+    target = Target(A, 0x10010, 0)
+    want = Want(A, HOOKS[:1], ONE, True, retrofit=target)
+    kernel = with_policy("old", governs=True)
+    observed = kernel.observe("policy")
+    for lacking, steps in (({}, ()), ({10: 0}, ()), ({10: 3}, (Retrofit("new", target, 3),))):
+        seen = replace(observed, lacking=lacking)
+        found = _plan.plan([want], seen, OBJECT, OBJECT.programs, HOLDER)
+        assert found == (*plan([want], kernel), *steps)
+
+
+def test_what_is_done_for_sockets_from_before_is_shown_in_the_users_terms() -> None:
+    assert _plan.describe(Retrofit("new", Target(A, 0x10010, 0), 3), {}) == {
+        "action": "retrofit", "version": "new", "cgroup": "a.slice", "priority": "1:10",
+        "sockets": 3,
+    }  # fmt: skip

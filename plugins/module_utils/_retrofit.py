@@ -53,8 +53,7 @@ def unheld(mount: str) -> Iterator[None]:
         if not _refused(probe):
             yield
             return
-        with open("/proc/self/cgroup", encoding="utf-8", errors="surrogateescape") as lines:
-            ours = next(line[3:].rstrip("\n") for line in lines if line.startswith("0::"))
+        ours = f"{mount}{_path()}"
         _enter(mount)
         try:
             with socket.socket(socket.AF_UNIX) as other:  # of the root cgroup
@@ -66,7 +65,13 @@ def unheld(mount: str) -> Iterator[None]:
             yield
         finally:
             with contextlib.suppress(FileNotFoundError):  # it went when its last task left it
-                _enter(f"{mount}{ours}")
+                _enter(ours)
+
+
+def _path() -> str:
+    """This process's cgroup: its path below the mount, beginning with "/"."""
+    with open("/proc/self/cgroup", encoding="utf-8", errors="surrogateescape") as lines:
+        return "".join(line[3:].rstrip("\n") for line in lines if line.startswith("0::"))
 
 
 def _enter(cgroup: str) -> None:

@@ -22,6 +22,7 @@ from tests.kernel.sends import V4, made_in
 from tests.kernel.tasks import priority, set_priority, watching
 from tests.kernel.test_netns import elsewhere
 from tests.kernel.test_priority import supported
+from tests.shown import IN_HOST
 
 pytestmark = pytest.mark.usefixtures("outside")
 
@@ -62,7 +63,7 @@ def test_a_first_run_gives_it_last_and_tells(ours: Group) -> None:
         assert result["actions"][-1].items() >= {
             "cgroup": PATH, "priority": "1:10", "sockets": 1
         }.items()  # fmt: skip
-        shown = {"priority": "1:10", "netns": "host"}
+        shown = {"priority": "1:10", **IN_HOST}
         assert result["diff"] == {
             "before": {PATH: {"sockets without the priority": 1}},
             "after": {PATH: shown},
@@ -164,7 +165,7 @@ def test_check_mode_counts_and_changes_nothing(ours: Group) -> None:
         apply([{"cgroup": PATH, "priority": OURS}])
         result = retrofit(check=True)
         assert (result["changed"], given(result), priority(sock)) == (True, 1, 0)
-        shown = {"priority": "1:10", "netns": "host"}
+        shown = {"priority": "1:10", **IN_HOST}
         assert result["diff"] == {
             "before": {PATH: {**shown, "sockets without the priority": 1}},
             "after": {PATH: shown},

@@ -12,11 +12,12 @@ import pytest
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import InputError, VerifyError
 from ansible_collections.linux.cgnet.plugins.module_utils._model import Cgroup
 
+from tests.shown import IN_HOST
 from tests.unit.conftest import entry, older
 from tests.unit.fake_kernel import FakeKernel, FakeSocket
 
 Run = Callable[..., dict[str, Any]]
-SHOWN = {"priority": 1, "netns": "host"}
+SHOWN = {"priority": 1, **IN_HOST}
 
 
 def steps(result: dict[str, Any]) -> list[tuple[str, Any, int]]:
@@ -50,8 +51,10 @@ def test_what_lacks_the_priority_gets_it_as_the_last_step(
     assert (again["changed"], again["diff"]) == (False, {"before": {}, "after": {}})
 
 
-@pytest.mark.parametrize("more", [{}, {"retrofit": False}, {"retrofit": None}])
-def test_without_it_nobody_looks(
+@pytest.mark.parametrize(
+    "more", [{}, {"retrofit": False}, {"retrofit": None}, {"retrofit": True, "mode": "audit"}]
+)
+def test_without_it_and_under_audit_nobody_looks(
     host: FakeKernel, a: Cgroup, run: Run, more: dict[str, Any]
 ) -> None:
     found = hold(host, FakeSocket("a.slice", "a.slice"))

@@ -211,7 +211,8 @@ actions:
   sample: [{"action": "attach", "cgroup": "system.slice/nginx.service", "program": "policy_bind4", "version": "0123456789abcdef-01234567"}]
 controls:
   description: For each declared cgroup and control V(enforced), or V(audited) with O(policies[].mode=audit), or the reason why
-    this kernel can't do so in full.
+    this kernel can't do so in full. That is said of the sockets which tasks of the cgroup make. What holds for others, such as
+    one inherited from systemd, and which ways around stay open, is in C(docs/threat-table.md) of the collection.
   returned: success
   type: dict
   sample: {"system.slice/nginx.service": {"bind_ports": "enforced", "tos": "enforced"}}

@@ -207,8 +207,13 @@ def group() -> Iterator[Callable[..., Group]]:
 
 @pytest.fixture(scope="module")
 def outside() -> Iterator[Group]:
-    """The cgroup above those that are tested, from which packets are looked at."""
+    """The cgroup above those that are tested, from which packets are looked at.
+
+    Another one has a policy all the while, so that the object is loaded once for a file: the
+    last policy to go takes it along.
+    """
     with groups() as make:
+        make("keeper", ipv4="hidden")
         yield make("outside")
 
 

@@ -27,7 +27,7 @@ EVERY = 0.1
 """Seconds between two events of one cgroup, control and CPU."""
 HELD = 65536 // 72
 """How many events fit: each has a head of 8 bytes."""
-MANY = 250
+MANY = 100
 
 
 def events() -> Any:
@@ -144,13 +144,14 @@ def test_they_come_in_the_order_of_time(group: Make) -> None:
 def test_what_does_not_fit_is_counted_and_later_events_fit_again(group: Make) -> None:
     paths = [f"outside/many{number}" for number in range(MANY)]
     made = [group(path) for path in paths]
-    apply([{"cgroup": path, "sockopts": POLICY["sockopts"], "tos": []} for path in paths])
+    acts = {"sockopts": "mark", "tos": "class", "bind_ports": "bind"}
+    apply([{"cgroup": path, **{control: POLICY[control] for control in acts}} for path in paths])
 
     def work() -> None:
-        ACTS["mark"].work()
-        ACTS["class"].work()
+        for name in acts.values():
+            ACTS[name].work()
 
-    rounds = HELD // (2 * MANY) + 1
+    rounds = HELD // (len(acts) * MANY) + 1
     for _round in range(rounds):
         begin = time.monotonic()
         for where in made:
@@ -158,7 +159,7 @@ def test_what_does_not_fit_is_counted_and_later_events_fit_again(group: Make) ->
         assert time.monotonic() - begin > EVERY
     assert len(events()) == HELD
     counters = info()["counters"]
-    expected = {control: {"refused": rounds, "audited": 0} for control in ("tos", "sockopts")}
+    expected = {control: {"refused": rounds, "audited": 0} for control in acts}
     assert {path: counters[path] for path in paths} == dict.fromkeys(paths, expected)
     made[0].run(ACTS["mark"].work)
     assert [event["cgroup"] for event in events()] == [paths[0]]

@@ -84,7 +84,7 @@ docs: collection ## ansible-doc renders every installed module; links lead somew
 # Runs pytest in a guest of its own: $(call in-guest,SUITE,OPTIONS OF tests.vm run,TESTS)
 define in-guest
 	@mkdir -p $(JUNIT)/$@
-	$(PYTHON) -m tests.vm run $(1) $(2) --fetch /cgnet/junit.xml:$(JUNIT)/$@/kernel.xml -- \
+	$(PYTHON) -m tests.vm run $(1) $(2) --timeout 2400 --fetch /cgnet/junit.xml:$(JUNIT)/$@/kernel.xml -- \
 	    python3 -m pytest $(3) --junitxml=/cgnet/junit.xml $(ARGS)
 endef
 

@@ -4,7 +4,8 @@
 
 A stage is a make target. Two lanes run beside each other, since a guest keeps one core busy
 and the checks on this machine another; within a lane one stage follows the other, cheap
-ones first. A stage's output goes to .build/check/STAGE.log, and is shown if it fails.
+ones first. The last kernel's tests follow the checks on this machine. A stage's output goes
+to .build/check/STAGE.log, and is shown if it fails.
 """
 
 from __future__ import annotations
@@ -158,11 +159,12 @@ def main() -> int:
     (BUILD / "check").mkdir(parents=True)
     kernels = sys.argv[1:]
     check = Check(kernels)
-    guest = tuple(f"kernel-{kernel}" for kernel in kernels) + GUEST
+    stages = tuple(f"kernel-{kernel}" for kernel in kernels)
+    host, guest = HOST + stages[-1:], stages[:-1] + GUEST
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
-        for lanes in ((FIRST,), (HOST, guest), (LAST,)):
+        for lanes in ((FIRST,), (host, guest), (LAST,)):
             threads = [threading.Thread(target=check.lane, args=(lane,)) for lane in lanes]
             for thread in threads:
                 thread.start()

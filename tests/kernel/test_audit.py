@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from tests.kernel import tasks
 from tests.kernel.acts import ACTS, EACH, EF, POLICY, as_nobody, counted
-from tests.kernel.conftest import Group, apply, info
+from tests.kernel.conftest import Group, apply, groups, info
 from tests.kernel.packets import Taken, priorities
 from tests.kernel.sends import made_in, receiver
 from tests.kernel.tasks import outcome, priority, set_priority, set_tos
@@ -28,6 +28,23 @@ ON_ONE_CPU = 500
 def counts(where: Group) -> Any:
     """What cgnet_info tells of a cgroup."""
     return info()["counters"].get(where.path)
+
+
+def counted_by(where: Group, work: Callable[[], Any]) -> tuple[Any, dict[str, dict[str, int]]]:
+    """What some work returns in a cgroup, and what was counted meanwhile."""
+    before = counts(where)
+    found = where.run(work)
+    return found, {
+        control: {verdict: number - before[control][verdict] for verdict, number in now.items()}
+        for control, now in counts(where).items()
+    }
+
+
+@pytest.fixture(scope="module")
+def both(outside: Group) -> Iterator[tuple[Group, Group]]:
+    """One that enforces every control, and one that audits it."""
+    with groups() as make:
+        yield make("outside/one", **POLICY), make("outside/two", **POLICY, mode="audit")
 
 
 @pytest.fixture
@@ -44,19 +61,19 @@ def enforced(group: Make) -> Group:
 
 
 @pytest.mark.parametrize("name", EACH)
-def test_a_refusal_is_counted_once(enforced: Group, name: str) -> None:
-    act = ACTS[name]
-    assert counts(enforced) == counted("refused", {})
-    assert enforced.run(lambda: [act.work(), act.work()]) == [act.refused] * 2
-    assert counts(enforced) == counted("refused", {act.control: 2})
+def test_a_refusal_is_counted_once(both: tuple[Group, Group], name: str) -> None:
+    act, (enforced, _audited) = ACTS[name], both
+    found = counted_by(enforced, lambda: [act.work(), act.work()])
+    assert found == ([act.refused] * 2, counted("refused", {act.control: 2}))
 
 
 @pytest.mark.parametrize("name", EACH)
-def test_under_audit_a_call_is_let_through_and_counted_once(audited: Group, name: str) -> None:
-    act = ACTS[name]
-    assert counts(audited) == counted("audited", {})
-    assert audited.run(lambda: [act.work(), act.work()]) == [act.free] * 2
-    assert counts(audited) == counted("audited", {act.control: 2 * (1 + act.packets)})
+def test_under_audit_a_call_is_let_through_and_counted_once(
+    both: tuple[Group, Group], name: str
+) -> None:
+    act, (_enforced, audited) = ACTS[name], both
+    found = counted_by(audited, lambda: [act.work(), act.work()])
+    assert found == ([act.free] * 2, counted("audited", {act.control: 2 * (1 + act.packets)}))
 
 
 @pytest.mark.parametrize("name", EACH)

@@ -209,11 +209,11 @@ def group() -> Iterator[Callable[..., Group]]:
 def outside() -> Iterator[Group]:
     """The cgroup above those that are tested, from which packets are looked at.
 
-    Another one has a policy all the while, so that the object is loaded once for a file: the
-    last policy to go takes it along.
+    Another one has a policy of most hooks all the while, so that the object is loaded once for
+    a file, and the kernel patches its hooks once: the last program to go takes that along.
     """
     with groups() as make:
-        make("keeper", ipv4="hidden")
+        make("keeper", priority=1, tos=[], bind_ports={"tcp": []}, ipv4="hidden")
         yield make("outside")
 
 

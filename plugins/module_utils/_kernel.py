@@ -194,7 +194,13 @@ class Kernel:
         """Cgroup id → the `size` bytes of counts of every CPU and of every version."""
         found: dict[int, list[bytes]] = {}
         for version in _listed(self.layout.object(name)):
-            for cgroup, each in _storage.counts(self.layout.maps(name, version), size).items():
+            try:
+                counted = _storage.counts(self.layout.maps(name, version), size)
+            except PermissionError:
+                if not self.reader:
+                    raise
+                continue  # a version that was made just now, or goes
+            for cgroup, each in counted.items():
                 found.setdefault(cgroup, []).extend(each)
         return found
 

@@ -4,7 +4,7 @@
 """Find the mounts and the cgroups of this host.
 
 A cgroup is opened once; from then on its descriptor and its id (the inode's
-number) stand for it, not its path.
+number) stand for it, not its path, until the hierarchy is closed.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def bpffs() -> str:
 
 
 class Hierarchy:
-    """The cgroup v2 hierarchy of this host."""
+    """The cgroup v2 hierarchy of this host; it holds every cgroup that it found open."""
 
     def __init__(self, mount: str | None = None) -> None:
         if mount is None:
@@ -73,6 +73,12 @@ class Hierarchy:
                 )
             mount = found[0]
         self.mount = mount
+        self._opened: list[int] = []
+
+    def close(self) -> None:
+        """Close every cgroup that was found."""
+        while self._opened:
+            os.close(self._opened.pop())
 
     def resolve(self, path: str, at: str) -> Cgroup | None:
         """The cgroup at a path (relative to the mount, or absolute inside it).
@@ -106,6 +112,7 @@ class Hierarchy:
         if not stat.S_ISDIR(found.st_mode) or found.st_dev != os.stat(self.mount).st_dev:
             os.close(fd)
             raise InputError(at, path, "it is no cgroup directory", "Name the cgroup itself")
+        self._opened.append(fd)
         return Cgroup(os.path.relpath(real, os.path.realpath(self.mount)), found.st_ino, fd)
 
     def require(self, path: str, at: str) -> Cgroup:

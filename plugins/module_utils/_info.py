@@ -14,6 +14,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils import (
     _policies,
     _raw_xmit,
     _refusals,
+    _stored,
     _support,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import CgnetError, HostError
@@ -26,8 +27,11 @@ def gather(params: Mapping[str, Any], check: bool = False) -> dict[str, Any]:
 
     Changes nothing but that `events` are taken, by root and if not in check mode.
     """
-    kernel = Kernel.open(reader=True)
-    asked = params.get("events", False)
+    with Kernel.open(reader=True) as kernel:
+        return _gather(kernel, params.get("events", False), check)
+
+
+def _gather(kernel: Kernel, asked: bool, check: bool) -> dict[str, Any]:
     if asked and kernel.reader:
         raise HostError(
             "events: they are gone when they are taken, which root alone may do",
@@ -54,7 +58,7 @@ def _counters(kernel: Kernel, observed: Observed) -> dict[str, dict[str, dict[st
     counted = kernel.counts(_policies.OBJECT, _refusals.COUNTS)
     found = {}
     for cgroup, path in observed.alive.items():
-        declared = _policies.declared_in(observed, cgroup)
+        declared = _stored.declared_in(observed, cgroup)
         sums = _refusals.summed(counted.get(cgroup, ()))
         shown = {k: v for k, v in sums.items() if k in declared or any(v.values())}
         if shown:
@@ -69,7 +73,7 @@ def _shared(kernel: Kernel) -> dict[str, Any]:
     observed = kernel.observe(_policies.OBJECT)
     policies = {}
     for cgroup, path in observed.alive.items():
-        shown = _policies.shown(observed, cgroup, "", facts.netns_cookie)
+        shown = _stored.shown(observed, cgroup, "", facts.netns_cookie)
         if shown is not None:
             policies[path] = shown
     return {

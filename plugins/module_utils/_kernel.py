@@ -12,6 +12,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import resource
 import socket
 from collections.abc import Iterable, Iterator
 
@@ -60,6 +61,7 @@ class Kernel:
     """This host's kernel, through libbpf and bpffs. Needs root.
 
     A `reader`, who is not root, may ask for the facts, and observe what is shared with it.
+    Use it in a `with` statement: it then holds as many cgroups open as the host lets it.
     """
 
     def __init__(self, layout: Layout, hierarchy: Hierarchy, reader: bool = False) -> None:
@@ -79,6 +81,16 @@ class Kernel:
                 f"this needs root, and runs as uid {os.geteuid()}", "Set become: true on the task"
             )
         return cls(Layout(bpffs()), Hierarchy(), reader=os.geteuid() != 0)
+
+    def __enter__(self) -> Kernel:
+        self._descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
+        _soft, hard = self._descriptors
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.hierarchy.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, self._descriptors)
 
     def facts(self) -> Facts:
         """What decides which hooks can be enforced here."""

@@ -12,39 +12,27 @@ from typing import Any
 from ansible_collections.linux.cgnet.plugins.module_utils import (
     _policy,
     _readers,
+    _stored,
     _support,
     _systemd,
     _values,
 )
-from ansible_collections.linux.cgnet.plugins.module_utils._abi import LAYOUT
 from ansible_collections.linux.cgnet.plugins.module_utils._cgroup import Hierarchy
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
     InputError,
     UnsupportedError,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._kernel import Kernel
-from ansible_collections.linux.cgnet.plugins.module_utils._layout import same_layout
 from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     BpfObject,
     Cgroup,
     Facts,
-    Held,
     Observed,
     Policy,
     Program,
     Target,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
-    Action,
-    Attach,
-    Detach,
-    Govern,
-    Hold,
-    Load,
-    Retrofit,
-    Share,
-    Store,
-    Unload,
     Want,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._reconcile import (
@@ -171,33 +159,6 @@ def done(policy: Policy) -> str:
     return AUDITED if policy.mode == _policy.AUDIT else ENFORCED
 
 
-def shown(observed: Observed, cgroup: int, version: str, cookie: int) -> dict[str, Any] | None:
-    """What is stored for a cgroup, in the user's terms, or None.
-
-    What another version than `version` holds is marked with that version.
-    """
-    for name in sorted(observed.versions, key=lambda name: name != version):
-        held = observed.versions[name].cgroups.get(cgroup, Held())
-        if held.value is None or not any(held.value):
-            continue
-        mark = {} if name == version else {"version": name}
-        if not same_layout(name, LAYOUT):
-            return {**mark, "unreadable": "stored in another layout"}
-        policy = _policy.decode(held.value, cookie)
-        return {**mark, **(_policy.show(policy) if policy else {"unreadable": "not a policy"})}
-    return None
-
-
-def declared_in(observed: Observed, cgroup: int) -> set[str]:
-    """The controls of the policies that are stored for a cgroup."""
-    found: set[str] = set()
-    for name, loaded in observed.versions.items():
-        value = loaded.cgroups.get(cgroup, Held()).value
-        policy = _policy.decode(value, 0) if value and same_layout(name, LAYOUT) else None
-        found.update(_policy.controls(policy) if policy else ())
-    return found
-
-
 def prepare(params: Mapping[str, Any], kernel: Kernel) -> Job:
     """The job that a task's arguments describe."""
     facts, group = kernel.facts(), params["readers"]
@@ -234,13 +195,13 @@ def prepare(params: Mapping[str, Any], kernel: Kernel) -> Job:
                 _target(item, facts),
             )
         )
-    names = {item.cgroup.id for item in declared}
+    policies = {item.cgroup.id: item.policy for item in declared}
 
     def wants(observed: Observed) -> list[Want]:
         if not params["purge"]:
             return _with_nearer(fixed, observed)
         held = {cgroup for loaded in observed.versions.values() for cgroup in loaded.cgroups}
-        spare = sorted((held & set(observed.alive)) - names)
+        spare = sorted((held & set(observed.alive)) - set(policies))
         keep = frozenset({HOLDER})
         purged = [Want(Cgroup(observed.alive[i], i), keep=keep) for i in spare]
         return _with_nearer(fixed + purged, observed)
@@ -255,43 +216,12 @@ def prepare(params: Mapping[str, Any], kernel: Kernel) -> Job:
             left=tuple(left for _lacking, each in found.values() for left in each),
         )
 
-    def diff(
-        observed: Observed, actions: tuple[Action, ...]
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        before, after = {}, {}
-        policies = {item.cgroup.id: item.policy for item in declared}
-        for want in wants(observed):
-            steps = [step for step in actions if _concerns(step, want.cgroup.id)]
-            if not steps:
-                continue
-            path, policy = want.cgroup.path, policies.get(want.cgroup.id)
-            old = shown(observed, want.cgroup.id, version, facts.netns_cookie)
-            lost = [step.program.name for step in steps if isinstance(step, Attach)]
-            new = _policy.show(policy) if policy else None
-            if old == new:  # the same policy, with something that lacks or is too much
-                detached = [step.program for step in steps if isinstance(step, Detach)]
-                told = [step.governs for step in steps if isinstance(step, Govern)]
-                then = {
-                    "detached": lost,
-                    "attached besides": [program for program in detached if program not in lost],
-                    "not governing": ["priority"] if True in told else [],
-                    "governing besides": ["priority"] if told == [False] else [],
-                    "altered": ["policy"] if any(isinstance(s, Store) for s in steps) else [],
-                }
-                old = {**(old or {}), **{what: names for what, names in then.items() if names}}
-            lacking = [step.lacking for step in steps if isinstance(step, Retrofit)]
-            if lacking:
-                old = {**(old or {}), "sockets without the priority": lacking[0]}
-            if old is not None:
-                before[path] = old
-            if new is not None:
-                after[path] = new
-        return _with_readers(observed, actions, before, after)
-
     return Job(
         name=OBJECT,
         wants=wants,
-        diff=diff,
+        diff=lambda observed, actions: _stored.diff(
+            observed, actions, wants(observed), policies, version, facts.netns_cookie
+        ),
         require=lambda: kernel.require_way(readers or _readers.ROOT),
         readers=readers,
         look=look,
@@ -333,24 +263,3 @@ def _with_nearer(wants: list[Want], observed: Observed) -> list[Want]:
         else want
         for want in wants
     ]
-
-
-def _concerns(step: Action, cgroup: int) -> bool:
-    if isinstance(step, (Load, Unload, Share)):
-        return False
-    if isinstance(step, Retrofit):
-        return step.target.cgroup.id == cgroup
-    return (step.cgroup.id if isinstance(step, (Attach, Hold)) else step.cgroup) == cgroup
-
-
-def _with_readers(
-    observed: Observed, actions: tuple[Action, ...], before: dict[str, Any], after: dict[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A diff with the group that may read, where that changes."""
-    new = {step.gid for step in actions if isinstance(step, Share)}
-    old = {loaded.readers for loaded in observed.versions.values()}
-    if not new or new == old:
-        return before, after
-    shown = " and ".join(sorted(map(_readers.group_name, old)))
-    before = {"readers": shown, **before} if old else before
-    return before, {"readers": _readers.group_name(new.pop()), **after}

@@ -97,8 +97,11 @@ def reconcile(
     With `object_needed` true in it nothing was done, because the plan loads an
     object that this host has not got: ship it and call again with _object_path.
     """
-    kernel = Kernel.open()
-    job = prepare(params, kernel)
+    with Kernel.open() as kernel:
+        return _carry_out(prepare(params, kernel), kernel, params, check)
+
+
+def _carry_out(job: Job, kernel: Kernel, params: Mapping[str, Any], check: bool) -> Shown:
     with kernel.reading() if check else kernel.lock():
         job.require()
         observed = job.look(kernel.observe(job.name))

@@ -164,8 +164,8 @@ class RealWorld(World):
 
     def end(self) -> None:
         """Remove everything of ours."""
+        self.real.hierarchy.close()
         for cgroup in self.made:
-            os.close(cgroup.fd)
             if self.real.hierarchy.paths([cgroup.id]):
                 self.remove(cgroup)
         for name in self.real.names():

@@ -30,6 +30,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils import (
 from ansible_collections.linux.cgnet.plugins.module_utils._kernel import Kernel
 from ansible_collections.linux.cgnet.plugins.module_utils._model import Facts
 
+from tests.descriptors import descriptors
 from tests.kernel import tasks
 from tests.kernel.seen import everything, ids
 
@@ -37,6 +38,7 @@ T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[2]
 MOUNT = "/sys/fs/cgroup"
+SYSCTL = Path("/proc/sys/kernel/unprivileged_bpf_disabled")
 BUNDLED = ("policy", "raw_xmit")
 
 
@@ -157,6 +159,14 @@ def nothing_left() -> Iterator[None]:
     assert ids("link") - links == set()
 
 
+@pytest.fixture(autouse=True)
+def nothing_open() -> Iterator[None]:
+    """What a test opened is closed after it, as what the modules opened is."""
+    before = descriptors()
+    yield
+    assert descriptors() <= before
+
+
 @pytest.fixture
 def alone() -> Iterator[None]:
     """For a test that looks at all that is in the kernel: there is nothing before it."""
@@ -175,6 +185,17 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask for the host's facts once: to read the kernel's BTF is a third of a small run."""
     facts = _facts()
     monkeypatch.setattr(Kernel, "facts", lambda _kernel: facts)
+
+
+@pytest.fixture(scope="module")
+def locked_down() -> Iterator[None]:
+    """Who is not root makes no maps and loads no programs, and no administrator can allow it."""
+    before = SYSCTL.read_text()
+    if before.strip() != "1":  # which stays until the next boot
+        SYSCTL.write_text("2")
+    yield
+    if before.strip() != "1":
+        SYSCTL.write_text(before)
 
 
 @contextlib.contextmanager

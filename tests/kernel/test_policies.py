@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +17,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._kernel import Kernel
 from ansible_collections.linux.cgnet.plugins.module_utils._policy import CONTROLS, SIZE
 
 from tests.kernel import tasks
-from tests.kernel.conftest import Group, apply, break_link, info, program, shipped
+from tests.kernel.conftest import MOUNT, Group, apply, break_link, info, program, shipped
 from tests.kernel.seen import BPFFS, NAME, attached, everything, pins
 from tests.kernel.tasks import bind, outcome
 from tests.shown import IN_ANY, IN_HOST
@@ -263,6 +264,21 @@ def test_what_others_attached_or_pinned_is_untouched(group: Make) -> None:
         assert attached(ours.id) == theirs
     finally:
         os.rename(f"{BPFFS}/theirs", f"{BPFFS}/cgnet/theirs")
+
+
+def test_there_may_be_more_cgroups_than_a_process_may_open_at_first(group: Make) -> None:
+    """Each is held open meanwhile; the run lets itself open as many as the host allows."""
+    made = [group(f"ours {number}") for number in range(40)]
+
+    def work() -> tuple[int, bool, int]:
+        _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (32, hard))
+        result = apply([{"cgroup": each.path, **PORTS} for each in made])
+        soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return len(result["controls"]), result["changed"], soft
+
+    assert tasks.inside(f"{MOUNT}/cgroup.procs", work) == (40, True, 32)
+    assert {each.run(lambda: tuple(binding(1001, 1002))) for each in made} == {("ok", "EPERM")}
 
 
 def test_a_link_that_was_detached_by_force_is_repaired(group: Make) -> None:

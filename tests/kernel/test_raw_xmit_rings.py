@@ -212,4 +212,4 @@ def test_a_cgroup_that_is_removed_before_it_is_looked_at_holds_nothing(group: Ma
     cgroup = kernel.hierarchy.require("ours", "cgroup")
     os.rmdir(ours.directory)
     assert kernel.rings(cgroup) == ()
-    os.close(cgroup.fd)
+    kernel.hierarchy.close()

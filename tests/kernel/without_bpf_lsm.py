@@ -94,6 +94,7 @@ def test_an_lsm_program_loads_and_attaches_and_is_never_run(group: Make) -> None
         kernel.attach("policy", bpf_object.version, cgroup, hook)
     value = _policy.encode(_policy.parse({"priority": 6}, ""), kernel.facts().netns_cookie, cgroup)
     kernel.store("policy", bpf_object.version, cgroup.id, value)
+    kernel.hierarchy.close()
     assert {hook.name for hook in hooks} > LSM_HOOKS
     assert attached(ours.id) == sorted(hook.name[:NAME] for hook in hooks)
     assert ours.run(lambda: [born(socket.AF_INET), born(socket.AF_INET6)]) == [6, 6]

@@ -28,8 +28,9 @@ from ansible_collections.linux.cgnet.plugins.module_utils._model import Cgroup
 from ansible_collections.linux.cgnet.plugins.plugin_utils import _compile
 from hypothesis import HealthCheck, settings
 
+from tests.descriptors import descriptors
 from tests.unit.fake_kernel import FakeKernel
-from tests.unit.tasks import descriptors, tasks
+from tests.unit.tasks import tasks
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(__file__).parent / "data"

@@ -102,6 +102,12 @@ class FakeKernel:
         self.told: list[bytes] = []
         self.sockets: list[FakeSocket] = []
 
+    def __enter__(self) -> FakeKernel:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.hierarchy.close()
+
     def make(self, path: str) -> Cgroup:
         """A new cgroup: a directory below the mount, which is one of a test's own."""
         directory = Path(self.hierarchy.mount, path)

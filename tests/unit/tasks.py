@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,11 +15,6 @@ from pathlib import Path
 
 NOBODY = 2**22 + 1  # more than a kernel's last pid
 REMEDY = "It needs CAP_SYS_PTRACE, and kernel.yama.ptrace_scope below 3."
-
-
-def descriptors() -> set[str]:
-    """This process's open descriptors."""
-    return set(os.listdir("/proc/self/fd"))
 
 
 def tasks(folder: Path, procs: list[int], threads: list[int] | None = None) -> Path:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.linux.cgnet.plugins.module_utils import _policies, _policy
+from ansible_collections.linux.cgnet.plugins.module_utils import _policy, _stored
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
     ObjectError,
     UnsupportedError,
@@ -21,6 +21,7 @@ from tests.shown import IN_ANY, IN_HOST
 from tests.unit.conftest import entry
 from tests.unit.fake_kernel import HOST, FakeKernel
 
+pytestmark = pytest.mark.usefixtures("closed")
 Run = Callable[..., dict[str, Any]]
 HOLDER = "policy_holder"
 NO_LSM = replace(HOST, lsm=("lockdown", "capability"))
@@ -38,7 +39,7 @@ def held(host: FakeKernel, cgroup: Cgroup) -> dict[str, Any] | None:
     """The policy that a cgroup is held to, as a user writes it."""
     observed = host.observe("policy")
     (version,) = observed.versions or ("",)
-    return _policies.shown(observed, cgroup.id, version, HOST.netns_cookie)
+    return _stored.shown(observed, cgroup.id, version, HOST.netns_cookie)
 
 
 # What is declared.

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from ansible_collections.linux.cgnet.plugins.module_utils import (
     _layout,
-    _policies,
     _policy,
+    _stored,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
     InputError,
@@ -196,7 +196,7 @@ def test_what_is_present_without_the_controllers_object_is_refused_not_removed(
 
 def held(host: FakeKernel, cgroup: Cgroup, version: str) -> dict[str, Any] | None:
     """The policy that one version holds for a cgroup."""
-    return _policies.shown(host.observe("policy"), cgroup.id, version, HOST.netns_cookie)
+    return _stored.shown(host.observe("policy"), cgroup.id, version, HOST.netns_cookie)
 
 
 def test_the_bundled_object_stands_ready_and_enforces_nothing(

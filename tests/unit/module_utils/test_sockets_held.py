@@ -21,7 +21,8 @@ from ansible_collections.linux.cgnet.plugins.module_utils import _rings, _socket
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import KernelError
 from ansible_collections.linux.cgnet.plugins.module_utils._model import Cgroup, Ring
 
-from tests.unit.tasks import NOBODY, REMEDY, descriptors, process, tasks
+from tests.descriptors import descriptors
+from tests.unit.tasks import NOBODY, REMEDY, process, tasks
 
 pytestmark = pytest.mark.usefixtures("closed")
 

@@ -30,13 +30,11 @@ from tests.kernel.sends import (
 )
 from tests.kernel.tasks import outcome, priority
 from tests.kernel.uring import syscall
+from tests.kernel.ways import AF21, EF, LISTED, OURS, POLICY, UNLISTED
 
 pytestmark = pytest.mark.usefixtures("outside")
 
-OURS = 0x10010
-AF21, EF = 0x48, 0xB8
 HIDDEN = "EAFNOSUPPORT"
-LISTED, OTHER = 8000, 8001
 TCP, UDP = socket.SOCK_STREAM, socket.SOCK_DGRAM
 BULK = 2
 """The priority that the kernel gives a socket of AF21 (rt_tos2priority())."""
@@ -68,13 +66,7 @@ def addressed(by: str, name: str, sock: socket.socket, where: tuple[str, int]) -
 @pytest.fixture(scope="module")
 def ours(outside: Group) -> Iterator[Group]:
     with groups() as make:
-        yield make(
-            "outside/ours",
-            priority="1:10",
-            tos=["af21"],
-            bind_ports={"tcp": [LISTED], "udp": [LISTED]},
-            ipv4="hidden",
-        )
+        yield make("outside/ours", **POLICY)
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +135,7 @@ def test_an_accepted_socket_has_the_priority(ours: Group, by: str, family: int) 
 def test_only_listed_ports_are_bound(ours: Group, by: str, kind: int) -> None:
     def work() -> list[Any]:
         found = []
-        for port in (LISTED, OTHER, 0, 16384):
+        for port in (LISTED, UNLISTED, 0, 16384):
             with made(by, socket.AF_INET6, kind) as sock:
                 found.append(addressed(by, "BIND", sock, (V6, port)))
         return found

@@ -20,13 +20,11 @@ from tests.kernel.packets import Taken
 from tests.kernel.sends import V4, V6, Controls, mark, receiver, sockaddr
 from tests.kernel.tasks import outcome, priority
 from tests.kernel.uring import SETUP_SQPOLL, Op, Sqe, ring
+from tests.kernel.ways import AF21, EF, LISTED, OURS, POLICY, UNLISTED
 
 pytestmark = pytest.mark.usefixtures("outside")
 
-OURS = 0x10010
-AF21, EF = 0x48, 0xB8
 HIDDEN = "EAFNOSUPPORT"
-LISTED, OTHER = 8000, 8001
 TCP, UDP = socket.SOCK_STREAM, socket.SOCK_DGRAM
 ACCEPT_MULTISHOT = 1
 part = functools.partial
@@ -37,13 +35,7 @@ BY = pytest.mark.parametrize("by", HOW)
 @pytest.fixture(scope="module")
 def ours(outside: Group) -> Iterator[Group]:
     with groups() as make:
-        yield make(
-            "outside/ours",
-            priority="1:10",
-            tos=["af21"],
-            bind_ports={"tcp": [LISTED], "udp": [LISTED]},
-            ipv4="hidden",
-        )
+        yield make("outside/ours", **POLICY)
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +154,7 @@ def test_only_listed_ports_are_bound(ours: Group, by: str, kind: int) -> None:
 
     def work() -> list[Any]:
         found = []
-        for where in ((V6, LISTED), (V6, OTHER), (V6, 0), (V6, 16384), (MAPPED, 0)):
+        for where in ((V6, LISTED), (V6, UNLISTED), (V6, 0), (V6, 16384), (MAPPED, 0)):
             with socket.socket(socket.AF_INET6, kind) as sock:
                 found.append(addressed(by, Op.BIND, sock, where))
         return found

@@ -38,6 +38,7 @@ FAMILIES = [
     (socket.AF_PACKET, socket.SOCK_RAW, 0),
     (socket.AF_PACKET, socket.SOCK_DGRAM, 0),
     (socket.AF_VSOCK, socket.SOCK_STREAM, 0),
+    (socket.AF_ALG, socket.SOCK_SEQPACKET, 0),
 ]
 
 

@@ -98,7 +98,6 @@ TYPES = (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET)
 
 
 def test_of_other_types_each_family_has_what_it_has_outside(pair: Pair) -> None:
-    """The guest has no AF_ALG: that is told as outside too."""
     ours, other = pair
 
     def births() -> dict[Any, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hmac
 import os
 import socket
 import struct
@@ -180,6 +181,26 @@ def test_netlink_answers_as_without(ours: Group) -> None:
     without = links()
     assert (without[0], without[2]) == ({RTM_NEWLINK}, 0)
     assert ours.run(links) == (*without[:2], OURS)
+
+
+def digest() -> tuple[list[Any], bytes, list[int]]:
+    """What the kernel's crypto makes of a key and of data, and the priorities of its sockets."""
+    with socket.socket(socket.AF_ALG, socket.SOCK_SEQPACKET) as sock:
+        sock.bind(("hash", "hmac(sha256)"))
+        found = [
+            outcome(sock.setsockopt, socket.SOL_ALG, socket.ALG_SET_KEY, b"key"),
+            outcome(sock.setsockopt, socket.IPPROTO_IP, socket.IP_TOS, EF),
+        ]
+        with sock.accept()[0] as made:
+            made.sendall(b"x")
+            return found, made.recv(64), [priority(sock), priority(made)]
+
+
+def test_the_kernels_crypto_answers_as_without(ours: Group) -> None:
+    known = hmac.digest(b"key", b"x", "sha256")
+    without = digest()
+    assert (without[0][0], *without[1:]) == ("ok", known, [0, 0])
+    assert ours.run(digest) == (without[0], known, [OURS, OURS])
 
 
 def accepted(family: int, address: Any, server: Group, client: Group) -> list[Any]:

@@ -25,7 +25,7 @@ _PACKAGES = (
 
 # Kernel modules that tests open sockets or links with; those they depend on come along.
 _MODULES = (
-    "sctp", "crc32c_generic", "veth", "dummy", "tun", "vsock", "vsock_loopback",
+    "sctp", "crc32c_generic", "veth", "dummy", "tun", "vsock", "vsock_loopback", "algif_hash",
 )  # fmt: skip
 
 # What a guest that lives for one command never reads; shell patterns of whole directories or files.

@@ -3,13 +3,15 @@
     python -m tools.check KERNEL...
 
 A stage is a make target. Two lanes run beside each other, since a guest keeps one core busy
-and the checks on this machine another; within a lane one stage follows the other, cheap
-ones first. The last kernel's tests follow the checks on this machine. A stage's output goes
-to .build/check/STAGE.log, and is shown if it fails.
+and the checks on this machine another; within a lane one stage follows the other. The lane of
+the checks on this machine has the cheap ones first, and then takes what is left of those in
+guests, which have the long ones first. A stage's output goes to .build/check/STAGE.log, and is
+shown if it fails.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -18,6 +20,7 @@ import sys
 import threading
 import time
 import xml.etree.ElementTree as ET
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +32,7 @@ HOST = (
     "ruff", "yamllint", "changelog", "mypy", "docs", "unit", "ansible-lint",
     "sanity", "unit-newest", "sanity-newest",
 )  # fmt: skip
-GUEST = ("kernel-without-bpf-lsm", "molecule")
+GUEST = ("molecule", "kernel-without-bpf-lsm")
 # It reads what the kernel tests have left.
 LAST = ("threats",)
 # After so many seconds without news, a line tells what is being done.
@@ -64,7 +67,7 @@ class Check:
         self._running: set[subprocess.Popen[bytes]] = set()
         self._ended = False
 
-    def lane(self, stages: tuple[str, ...]) -> None:
+    def lane(self, stages: Iterable[str]) -> None:
         """Run the stages one by one, on after a failure."""
         for stage in stages:
             self._say(f"==> {stage}")
@@ -159,12 +162,11 @@ def main() -> int:
     (BUILD / "check").mkdir(parents=True)
     kernels = sys.argv[1:]
     check = Check(kernels)
-    stages = tuple(f"kernel-{kernel}" for kernel in kernels)
-    host, guest = HOST + stages[-1:], stages[:-1] + GUEST
+    guest = iter([*(f"kernel-{kernel}" for kernel in kernels), *GUEST])  # of both lanes
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
-        for lanes in ((FIRST,), (host, guest), (LAST,)):
+        for lanes in ((FIRST,), (itertools.chain(HOST, guest), guest), (LAST,)):
             threads = [threading.Thread(target=check.lane, args=(lane,)) for lane in lanes]
             for thread in threads:
                 thread.start()

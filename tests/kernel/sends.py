@@ -225,13 +225,14 @@ def made_in(group: Group, make: Callable[[], list[socket.socket]]) -> list[socke
     here, there = socket.socketpair()
     with here, there:
 
-        def work() -> None:
+        def work() -> list[tuple[int, int, int]]:
             made = make()
             socket.send_fds(there, [b"x"], [sock.fileno() for sock in made])
+            return [(sock.family, sock.type, sock.proto) for sock in made]
 
-        group.run(work)
+        shapes = group.run(work)  # AF_ALG does not tell it by its descriptor
         _data, fds, _flags, _from = socket.recv_fds(here, 1, 8)
-    return [socket.socket(fileno=fd) for fd in fds]
+    return [socket.socket(*shape, fd) for shape, fd in zip(shapes, fds, strict=True)]
 
 
 def enter(group: Group) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
+from ansible_collections.linux.cgnet.plugins.module_utils._errors import KernelError
 from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     BpfObject,
     Cgroup,
@@ -77,23 +78,34 @@ def apply(
 ) -> None:
     """Carry out a plan in its order. Raises KernelError at the first call that fails."""
     for action in actions:
-        if isinstance(action, Load):
-            if bpf_object is None:
-                raise ValueError("a plan that loads needs the object")
-            kernel.load(bpf_object, action.version, action.programs, data)
-        elif isinstance(action, Share):
-            kernel.share(name, action.version, action.gid)
-        elif isinstance(action, Hold):
-            kernel.hold(name, action.version, action.cgroup, action.program)
-        elif isinstance(action, Store):
-            kernel.store(name, action.version, action.cgroup, action.value)
-        elif isinstance(action, Govern):
-            kernel.govern(name, action.version, action.cgroup, action.governs)
-        elif isinstance(action, Attach):
-            kernel.attach(name, action.version, action.cgroup, action.program)
-        elif isinstance(action, Detach):
-            kernel.detach(name, action.version, action.cgroup, action.program)
-        elif isinstance(action, Retrofit):
-            kernel.retrofit(action.target)
-        else:
-            kernel.unload(name, action.version)
+        try:
+            _do(action, kernel, name, bpf_object, data)
+        except OSError as error:  # of a directory of pins, or of a cgroup's file
+            what = f"{type(action).__name__.lower()} of {name}, version {action.version}"
+            where = f" ({error.filename})" if error.filename else ""
+            raise KernelError(what + where, error.errno or 0) from error
+
+
+def _do(
+    action: Action, kernel: Verbs, name: str, bpf_object: BpfObject | None, data: bytes
+) -> None:
+    if isinstance(action, Load):
+        if bpf_object is None:
+            raise ValueError("a plan that loads needs the object")
+        kernel.load(bpf_object, action.version, action.programs, data)
+    elif isinstance(action, Share):
+        kernel.share(name, action.version, action.gid)
+    elif isinstance(action, Hold):
+        kernel.hold(name, action.version, action.cgroup, action.program)
+    elif isinstance(action, Store):
+        kernel.store(name, action.version, action.cgroup, action.value)
+    elif isinstance(action, Govern):
+        kernel.govern(name, action.version, action.cgroup, action.governs)
+    elif isinstance(action, Attach):
+        kernel.attach(name, action.version, action.cgroup, action.program)
+    elif isinstance(action, Detach):
+        kernel.detach(name, action.version, action.cgroup, action.program)
+    elif isinstance(action, Retrofit):
+        kernel.retrofit(action.target)
+    else:
+        kernel.unload(name, action.version)

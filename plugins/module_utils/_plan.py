@@ -4,11 +4,14 @@
 """From what is wanted and what is there to the steps between. Pure.
 
 The order is what keeps every moment safe: a value is stored before the hooks
-that enforce it are attached, and hooks of an older version go only after those
-of the newer stand. Storage that the kernel has just made is all zero, which
-every program takes for "not configured". An ancestor's program leaves the
-priority to a cgroup that governs, so that is said only once the cgroup's own
-programs stand, and taken back before they go.
+that enforce it are attached, and an older version's goes only after the newer's
+hooks stand. Storage that the kernel has just made is all zero, which every program
+takes for "not configured". An ancestor's program leaves the priority to a cgroup
+that governs, so that is said only once the cgroup's own programs stand, and taken
+back before they go.
+
+What comes first can be taken back, by back(). Only what has no effect any more is
+detached and unloaded, and that comes last: see late().
 """
 
 from __future__ import annotations
@@ -165,18 +168,24 @@ def _present(want: Want, version: str, held: Held, holder: Program | None) -> li
     ]
     if want.governs and not held.governs:
         steps.append(Govern(version, want.cgroup.id, True))
+    return steps
+
+
+def _spare(want: Want, version: str, held: Held) -> list[Action]:
     spare = held.attached - {program.name for program in want.programs} - want.keep
-    return steps + [Detach(version, want.cgroup.id, name) for name in sorted(spare)]
+    return [Detach(version, want.cgroup.id, name) for name in sorted(spare)]
 
 
-def _absent(version: str, cgroup: int, held: Held, keep: frozenset[str]) -> list[Action]:
+def _off(version: str, cgroup: int, held: Held) -> list[Action]:
     steps: list[Action] = [Govern(version, cgroup, False)] if held.governs else []
-    steps += [
-        Detach(version, cgroup, name) for name in sorted((held.attached | held.broken) - keep)
-    ]
     if held.value is not None and any(held.value):
         steps.append(Store(version, cgroup, bytes(len(held.value))))
     return steps
+
+
+def _detached(version: str, cgroup: int, held: Held, keep: frozenset[str]) -> list[Action]:
+    gone = sorted((held.attached | held.broken) - keep)
+    return [Detach(version, cgroup, name) for name in gone]
 
 
 def _occupied(loaded: Loaded, leaving: dict[int, frozenset[str]]) -> bool:
@@ -223,13 +232,16 @@ def plan(
     version = bpf_object.version if bpf_object else ""
     current = observed.versions.get(version, Loaded(frozenset(), {}))
     steps: list[Action] = []
+    last: list[Action] = []
 
     present = [want for want in wants if want.programs]
     missing = tuple(program for program in loadable if program.name not in current.programs)
     if present and missing:
         steps.append(Load(version, missing))
     for want in present:
-        steps += _present(want, version, current.cgroups.get(want.cgroup.id, Held()), holder)
+        held = current.cgroups.get(want.cgroup.id, Held())
+        steps += _present(want, version, held, holder)
+        last += _spare(want, version, held)
 
     present_ids = {want.cgroup.id for want in present}
     for name, loaded in observed.versions.items():
@@ -246,11 +258,50 @@ def plan(
             held = loaded.cgroups[cgroup]
             if cgroup not in observed.alive:  # its storage went with it
                 held = replace(held, value=None)
-            steps += _absent(name, cgroup, held, leaving[cgroup])
+            steps += _off(name, cgroup, held)
+            last += _detached(name, cgroup, held, leaving[cgroup])
         if not (name == version and present) and not _occupied(loaded, leaving):
-            steps.append(Unload(name))
-    # Last: what is made meanwhile is born right, and no older program refuses it.
+            last.append(Unload(name))
+    # At the very end: what is made meanwhile is born right, and no older program refuses it.
     lacking = [(want.retrofit, observed.lacking.get(want.cgroup.id, 0)) for want in present]
-    steps += [Retrofit(version, target, number) for target, number in lacking if target and number]
+    last += [Retrofit(version, target, number) for target, number in lacking if target and number]
     loads = 1 if steps and isinstance(steps[0], Load) else 0
-    return (*steps[:loads], *_shares(observed, steps, readers), *steps[loads:])
+    shares = _shares(observed, [*steps, *last], readers)
+    return (*steps[:loads], *shares, *steps[loads:], *last)
+
+
+def late(actions: Sequence[Action]) -> int:
+    """Where in a plan the part begins that is not taken back: what it removes has no effect by
+    then, but of an object that stores nothing.
+    """
+    index = len(actions)
+    while index and isinstance(actions[index - 1], (Detach, Unload, Retrofit)):
+        index -= 1
+    return index
+
+
+def back(before: Observed, now: Observed) -> tuple[Action, ...]:
+    """The steps from what the first part of a plan has done to what was there before.
+
+    A link that was broken and is whole now stays; so does storage, of zeros.
+    """
+    steps: list[Action] = []
+    last: list[Action] = []
+    for name in sorted(now.versions, key=lambda name: name not in before.versions):
+        loaded, was = now.versions[name], before.versions.get(name)
+        if was is None:
+            last.append(Unload(name))
+        elif was.readers not in (None, loaded.readers):
+            steps.append(Share(name, was.readers))
+        for cgroup in sorted(set(loaded.cgroups) & set(now.alive)):
+            held = loaded.cgroups[cgroup]
+            old = was.cgroups.get(cgroup, Held()) if was else Held()
+            if held.governs and not old.governs:
+                steps.append(Govern(name, cgroup, False))
+            if held.value is not None and (value := old.value or bytes(len(held.value))):
+                steps += [Store(name, cgroup, value)] if value != held.value else []
+            if old.governs and not held.governs:
+                steps.append(Govern(name, cgroup, True))
+            new = sorted(held.attached - old.attached - old.broken)
+            steps += [Detach(name, cgroup, program) for program in new]
+    return (*steps, *last)

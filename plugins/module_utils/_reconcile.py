@@ -5,18 +5,23 @@
 
 A module describes what it wants as a Job; nothing here knows which module it
 is, and nothing here speaks Ansible. Check mode is one `if` between plan and
-apply.
+apply. What fails until everything that is declared stands is taken back.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.linux.cgnet.plugins.module_utils import _apply, _plan
-from ansible_collections.linux.cgnet.plugins.module_utils._errors import ObjectError, VerifyError
+from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
+    CgnetError,
+    ObjectError,
+    VerifyError,
+)
 from ansible_collections.linux.cgnet.plugins.module_utils._kernel import Kernel
 from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     BpfObject,
@@ -122,15 +127,44 @@ def _carry_out(job: Job, kernel: Kernel, params: Mapping[str, Any], check: bool)
             if params["_object_path"] is None:
                 return {"changed": False, "object_needed": True}
             data = read_object(job.bpf_object, params["_object_path"])
-        _apply.apply(actions, kernel, job.name, job.bpf_object, data)
+        with _taken_back(kernel, job.name, observed):
+            first = actions[: _plan.late(actions)]
+            _apply.apply(first, kernel, job.name, job.bpf_object, data)
+            observed = job.look(kernel.observe(job.name))
+            left = job.plan(observed)
+            _require_none(left[: _plan.late(left)], paths)
         job.require()
-        observed = job.look(kernel.observe(job.name))
-        left = job.plan(observed)
         if left:
-            steps = [_plan.describe(action, paths) for action in left]
-            raise VerifyError(
-                f"After applying, the kernel is not as declared; still to do: {steps}. "
-                "Is something else changing these cgroups? Run the task again."
-            )
+            _apply.apply(left, kernel, job.name)
+            observed = job.look(kernel.observe(job.name))
+            _require_none(job.plan(observed), paths)
         result["warnings"] = [*job.warnings, *map(str, observed.left)]
         return result
+
+
+def _require_none(left: Sequence[_plan.Action], paths: dict[int, str]) -> None:
+    """VerifyError where steps are left."""
+    if left:
+        steps = [_plan.describe(action, paths) for action in left]
+        raise VerifyError(
+            f"After applying, the kernel is not as declared; still to do: {steps}. "
+            "Is something else changing these cgroups? Run the task again."
+        )
+
+
+@contextlib.contextmanager
+def _taken_back(kernel: Kernel, name: str, before: Observed) -> Iterator[None]:
+    """Return to what was there before if what is done meanwhile fails; an error of ours says so."""
+    try:
+        yield
+    except Exception as error:
+        try:
+            _apply.apply(_plan.back(before, kernel.observe(name)), kernel, name)
+            outcome = "The host was returned to what it was."
+        except CgnetError as problem:
+            outcome = (
+                f"The host could not be returned to what it was: {problem} Run the task again."
+            )
+        if isinstance(error, CgnetError):
+            error.args = (f"{error} {outcome}",)
+        raise

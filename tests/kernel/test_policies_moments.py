@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from ansible_collections.linux.cgnet.plugins.module_utils import _libbpf
 from ansible_collections.linux.cgnet.plugins.module_utils._kernel import Kernel
 
 from tests.kernel import tasks
 from tests.kernel.conftest import Group, Shipped, apply, info, shipped
 from tests.kernel.seen import attached, pins
+from tests.kernel.steps import before_change
 from tests.kernel.tasks import Watch, bind, outcome, watching
 
 pytestmark = pytest.mark.usefixtures("alone", "quick")
@@ -176,22 +176,7 @@ def dying(step: int, work: Callable[[], object]) -> bool:
     """Do `work` in a task that is killed before its step'th change; whether it came so far."""
 
     def task() -> None:
-        count = itertools.count(1)
-
-        def stepped(change: Callable[..., Any]) -> Callable[..., Any]:
-            def changing(*args: Any, **named: Any) -> Any:
-                if next(count) == step:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return change(*args, **named)
-
-            return changing
-
-        for name in ("mkdir", "rename", "unlink", "rmdir"):
-            setattr(os, name, stepped(getattr(os, name)))
-        library = _libbpf.library()
-        for name in ("bpf_object__load", "bpf_obj_pin", "bpf_link_create", "bpf_link_detach",
-                     "bpf_map_update_elem"):  # fmt: skip
-            setattr(library, name, stepped(getattr(library, name)))
+        before_change(step, lambda _name: os.kill(os.getpid(), signal.SIGKILL))
         work()
 
     status = tasks.ended(tasks.start(task))

@@ -265,8 +265,8 @@ def test_a_new_version_stands_before_the_old_one_goes() -> None:
         Hold("new", A, HOLDER),
         Store("new", 10, ONE),
         Attach("new", A, HOOKS[0]),
-        Detach("old", 10, HOOKS[0].name),
         Store("old", 10, ZERO),
+        Detach("old", 10, HOOKS[0].name),
         Unload("old"),
     )
 
@@ -285,10 +285,10 @@ def test_a_broken_link_is_made_anew() -> None:
     )
 
 
-def test_absent_detaches_before_it_clears() -> None:
+def test_absent_clears_before_it_detaches() -> None:
     assert plan([Want(A)], with_policy()) == (
-        Detach("new", 10, HOOKS[0].name),
         Store("new", 10, ZERO),
+        Detach("new", 10, HOOKS[0].name),
         Unload("new"),
     )
 
@@ -360,7 +360,7 @@ def test_loading_needs_the_object() -> None:
 def test_each_action_is_one_verb_in_the_plans_order() -> None:
     kernel = with_policy("old")
     carry_out(plan([Want(A, HOOKS[:1], ONE)], kernel), kernel)
-    assert kernel.calls == ["load", "hold", "store", "attach", "detach", "store", "unload"]
+    assert kernel.calls == ["load", "hold", "store", "attach", "store", "detach", "unload"]
 
 
 def test_a_version_that_nobody_uses_goes_with_any_run() -> None:

@@ -211,8 +211,8 @@ def test_a_new_version_governs_once_it_stands_and_before_the_old_one_does_not() 
         Attach("new", A, HOOKS[0]),
         Govern("new", 10, True),
         Govern("old", 10, False),
-        Detach("old", 10, HOOKS[0].name),
         Store("old", 10, ZERO),
+        Detach("old", 10, HOOKS[0].name),
         Unload("old"),
     )
 
@@ -227,8 +227,8 @@ def test_an_old_version_forgets_a_policy_that_has_no_priority_in_the_new_one() -
 def test_absent_governs_no_longer_before_its_policy_goes() -> None:
     assert plan([Want(A)], with_policy(governs=True)) == (
         Govern("new", 10, False),
-        Detach("new", 10, HOOKS[0].name),
         Store("new", 10, ZERO),
+        Detach("new", 10, HOOKS[0].name),
         Unload("new"),
     )
 
@@ -290,7 +290,7 @@ def test_governing_is_one_verb() -> None:
     kernel = with_policy("old", governs=True)
     carry_out(plan([Want(A, HOOKS[:1], ONE, True)], kernel), kernel)
     assert kernel.calls == [
-        "load", "hold", "store", "attach", "govern", "govern", "detach", "store", "unload",
+        "load", "hold", "store", "attach", "govern", "govern", "store", "detach", "unload",
     ]  # fmt: skip
 
 

@@ -83,8 +83,8 @@ def test_what_moves_governs_in_the_new_version_once_it_stands_and_before_the_old
         ("attach", manifest["version"]),
         ("govern", manifest["version"]),
         ("govern", old),
-        ("detach", old),
         ("store", old),
+        ("detach", old),
         ("unload", old),
     ]
 

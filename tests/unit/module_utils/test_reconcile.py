@@ -89,10 +89,10 @@ def steps(result: Mapping[str, Any]) -> list[str]:
     [
         (None, ONE, (HOOK,), ["load", "hold", "store", "attach"]),
         ("old", ONE, (HOOK,),
-         ["load", "hold", "store", "attach", "detach", "store", "unload"]),
+         ["load", "hold", "store", "attach", "store", "detach", "unload"]),
         ("new", TWO, (HOOK,), ["store"]),
         ("new", ONE, (HOOK,), []),
-        ("new", None, (), ["detach", "store", "unload"]),
+        ("new", None, (), ["store", "detach", "unload"]),
         (None, None, (), []),
     ],
 )  # fmt: skip
@@ -182,7 +182,7 @@ def test_removing_needs_no_object(host: FakeKernel, a: Cgroup) -> None:
     hold(host, a)
     prepare = wanting(Want(a), bpf_object=None, loadable=(), holder=None)
     result = _reconcile.reconcile(prepare, {"_object_path": None}, False)
-    assert steps(result) == ["detach", "store", "unload"]
+    assert steps(result) == ["store", "detach", "unload"]
     assert host.objects == {}
 
 
@@ -289,7 +289,10 @@ def test_what_is_undone_meanwhile_fails_the_task(
     assert message.startswith("After applying, the kernel is not as declared; still to do: [{")
     assert "'action': 'attach'" in message
     assert "'cgroup': 'a.slice'" in message
-    assert message.endswith("Is something else changing these cgroups? Run the task again.")
+    assert message.endswith(
+        "Is something else changing these cgroups? Run the task again. "
+        "The host was returned to what it was."
+    )
 
 
 def test_what_was_undone_is_mended_by_the_next_run(
@@ -327,4 +330,4 @@ def test_a_call_that_fails_ends_the_run_and_frees_the_lock(
     host.after_each = host.alive.clear  # the cgroup dies after loading
     with pytest.raises(KernelError, match=r"^attach to a\.slice: "):
         _reconcile.reconcile(wanting(Want(a, (HOOK,), ONE)), params, check=False)
-    assert (host.calls, host.locked) == (["load"], "all")
+    assert (host.calls, host.locked) == (["load", "unload"], "all")

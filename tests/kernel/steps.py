@@ -1,0 +1,44 @@
+# Copyright (c) 2026, the cgnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The changes that a run makes, one by one, at the boundary to the kernel."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable
+from typing import Any
+
+from ansible_collections.linux.cgnet.plugins.module_utils import _libbpf
+
+OF_FILES = ("mkdir", "rename", "unlink", "rmdir", "chmod", "chown")
+OF_BPF = (
+    "bpf_object__load", "bpf_obj_pin", "bpf_link_create", "bpf_link_detach",
+    "bpf_map_update_elem", "bpf_map_delete_elem",
+)  # fmt: skip
+
+
+def before_change(step: int, meet: Callable[[str], None]) -> Callable[[], bool]:
+    """Call `meet` with the name of this process's step'th change before it is made.
+
+    For a task of a test's own, which ends with it. Returns what tells whether it came so far.
+    """
+    count = itertools.count(1)
+    came = False
+
+    def stepped(name: str, change: Callable[..., Any]) -> Callable[..., Any]:
+        def changing(*args: Any, **named: Any) -> Any:
+            nonlocal came
+            if next(count) == step:
+                came = True
+                meet(name)
+            return change(*args, **named)
+
+        return changing
+
+    library = _libbpf.library()
+    for where, names in ((os, OF_FILES), (library, OF_BPF)):
+        for name in names:
+            setattr(where, name, stepped(name, getattr(where, name)))
+    return lambda: came

@@ -1,0 +1,142 @@
+# Copyright (c) 2026, the cgnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A call that fails in a run: the host is what it was, or as declared but for remains."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from ansible_collections.linux.cgnet.plugins.module_utils._errors import CgnetError, KernelError
+
+from tests.kernel import tasks
+from tests.kernel.conftest import MOUNT, Group, Shipped, apply, info, raw_xmit, shipped
+from tests.kernel.seen import attached, everything
+from tests.kernel.steps import OF_FILES, before_change
+from tests.kernel.tasks import bind, outcome
+
+pytestmark = pytest.mark.usefixtures("alone", "quick")
+Make = Callable[..., Group]
+Policies = list[dict[str, Any]]
+
+RETURNED = " The host was returned to what it was."
+LAYOUT = shipped().manifest["version"].split("-")[1]
+ONE: Policies = [
+    {"cgroup": "ours", "bind_ports": {"tcp": [1000]}, "priority": 5},
+    {"cgroup": "theirs", "bind_ports": {"tcp": [1001]}},
+]
+TWO: Policies = [
+    {"cgroup": "ours", "bind_ports": {"tcp": [1001]}, "tos": []},
+    {"cgroup": "theirs", "bind_ports": {"tcp": [1000]}, "priority": 6},
+]
+NONE: Policies = [{"cgroup": name, "state": "absent"} for name in ("ours", "theirs")]
+SIDE: Policies = [{**ONE[0], "state": "absent"}, TWO[1]]
+CHANGES = {
+    "the first": (NONE, ONE), "an edit": (ONE, TWO), "absent": (ONE, NONE), "both": (ONE, SIDE),
+}  # fmt: skip
+
+
+def small(**altered: Any) -> Shipped:
+    """The bundled object with what these policies take, so that it loads faster."""
+    left = ("policy_connect4", "policy_connect6", "policy_sendmsg4", "policy_sendmsg6")
+    programs = [each for each in shipped().manifest["programs"] if each[0] not in left]
+    return shipped(programs=programs, **altered)
+
+
+def looks() -> list[Any]:
+    """What policies of this file decide: two ports, the priority, a DSCP."""
+    with socket.socket(socket.AF_INET6) as sock:
+        marked = outcome(tasks.set_tclass, sock, 0xB8)
+        born = tasks.priority(sock)
+    ports = [bind(socket.AF_INET6, socket.SOCK_STREAM, port) for port in (1000, 1001)]
+    return [*ports, born, marked]
+
+
+def failing(step: int, work: Callable[[], object]) -> str | None:
+    """The error of `work` if its step'th change fails, "" if none is told; None if it has fewer."""
+
+    def fail(name: str) -> None:
+        if name in OF_FILES:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), name)
+        raise KernelError(name, errno.EIO)
+
+    def task() -> str | None:
+        came = before_change(step, fail)
+        try:
+            work()
+        except CgnetError as error:
+            return str(error)
+        return "" if came() else None
+
+    return tasks.inside(f"{MOUNT}/cgroup.procs", task)
+
+
+def walk(
+    before: Callable[[], object], work: Callable[[], object], look: Callable[[], object]
+) -> list[str]:
+    """Let each change of `work` fail in turn, from `before` each time; all errors.
+
+    After each, all is as before, or what is looked at is as after `work`, which mends the rest.
+    """
+    before()
+    work()
+    wanted = look()
+    errors = []
+    for step in itertools.count(1):
+        before()
+        there, seen = everything(), look()
+        error = failing(step, work)
+        if error is None:
+            return errors
+        assert error != "", step
+        errors.append(error)
+        if error.endswith(RETURNED):
+            assert (everything(), look()) == (there, seen), step
+        else:
+            assert look() == wanted, (step, error)
+        work()
+        assert look() == wanted, step
+    raise AssertionError
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_list_of_policies_is_applied_as_one(group: Make, change: str) -> None:
+    ours, theirs = group("ours"), group("theirs")
+    first, then = CHANGES[change]
+    obj = small()
+    errors = walk(
+        lambda: apply(first, obj=obj),
+        lambda: apply(then, obj=obj),
+        lambda: [(who.run(looks), info()["policies"].get(who.path)) for who in (ours, theirs)],
+    )
+    returned = [error for error in errors if error.endswith(RETURNED)]
+    assert len(returned) >= 2
+    assert all("EIO" in error for error in errors)
+
+
+@pytest.mark.parametrize("layout", [LAYOUT, "0" * 8], ids=["same layout", "another layout"])
+def test_an_upgrade_that_fails_leaves_the_older_version(group: Make, layout: str) -> None:
+    ours, theirs = group("ours"), group("theirs")
+    old, new = small(), small(version=f"{'0' * 16}-{layout}")
+    errors = walk(
+        lambda: apply(ONE, obj=old),
+        lambda: apply(ONE, obj=new),
+        lambda: [who.run(looks) for who in (ours, theirs)],
+    )
+    assert len([error for error in errors if error.endswith(RETURNED)]) > 20
+
+
+def test_programs_that_store_nothing_are_attached_everywhere_or_nowhere(group: Make) -> None:
+    group("ours"), group("theirs")
+    errors = walk(
+        lambda: raw_xmit("ours", "theirs", state="absent"),
+        lambda: raw_xmit("ours", "theirs"),
+        lambda: [attached(os.stat(f"{MOUNT}/{name}").st_ino) for name in ("ours", "theirs")],
+    )
+    assert errors == [error for error in errors if error.endswith(RETURNED)] != []

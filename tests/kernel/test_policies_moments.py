@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
+import random
+import select
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,7 +21,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._kernel import Kernel
 
 from tests.kernel import tasks
 from tests.kernel.conftest import Group, Shipped, apply, info, shipped
-from tests.kernel.seen import attached, pins
+from tests.kernel.seen import attached, everything, pins
 from tests.kernel.steps import before_change
 from tests.kernel.tasks import Watch, bind, outcome, watching
 
@@ -234,3 +238,36 @@ def test_a_move_to_another_version_that_is_killed_enforces_and_is_finished(group
         assert list(Kernel.open().observe("policy").versions) == [objects[-1].manifest["version"]]
         objects.reverse()
     assert step > 25
+
+
+def killed_after(seconds: float, work: Callable[[], object]) -> bool:
+    """Whether a task that does `work` was killed after so many seconds, or had ended before."""
+    pid = tasks.start(work)
+    with os.fdopen(os.pidfd_open(pid)) as handle:
+        if not select.select([handle], [], [], seconds)[0]:
+            os.kill(pid, signal.SIGKILL)
+    status = tasks.ended(pid)
+    assert status in (0, -signal.SIGKILL)
+    return status != 0
+
+
+def test_runs_that_are_killed_at_random_moments_leave_nothing(group: Make) -> None:
+    """Applies, edits, upgrades and removals of two cgroups; one run more and all is declared."""
+    ours, theirs = group("ours"), group("theirs")
+    objects = [small(), small(version=NEXT["same layout"]), small(version=NEXT["another layout"])]
+    lists = [[ONE, {**TWO, "cgroup": "theirs"}], [TWO], [NONE], [ONE, {**NONE, "cgroup": "theirs"}]]
+    choose = random.Random(5)
+    begin = time.monotonic()
+    apply(lists[0], obj=objects[0])
+    long, killed = time.monotonic() - begin, 0
+    for _round in range(60):
+        policies, obj = choose.choice(lists), choose.choice(objects)
+        work = functools.partial(apply, policies, obj=obj)
+        killed += killed_after(choose.uniform(0, long), work)
+    assert 10 < killed < 60
+    apply(lists[0], obj=objects[0])
+    assert list(info()["objects"]["policy"]) == [objects[0].manifest["version"]]
+    assert (ours.run(binding), theirs.run(binding)) == (LISTED + REFUSED, ["ok", "EPERM"] * 2)
+    apply([NONE, {**NONE, "cgroup": "theirs"}], obj=objects[1])
+    assert everything() == {}
+    assert attached(ours.id) == attached(theirs.id) == []

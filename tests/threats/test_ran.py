@@ -1,9 +1,10 @@
 # Copyright (c) 2026, the cgnet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every row of docs/threat-table.md names tests that ran: `make threats` after the kernel tests.
+"""Every row of the threat table and of the guarantees names tests that ran.
 
-KERNELS names the guests whose results are looked at, in .build/junit.
+`make threats` runs this after the kernel tests. KERNELS names the guests whose
+results are looked at, in .build/junit.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the cgnet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every row of docs/threat-table.md names tests that exist."""
+"""Every row of docs/threat-table.md and of docs/guarantees.md names tests that exist."""
 
 from __future__ import annotations
 

@@ -173,6 +173,16 @@ def test_of_two_runs_at_once_one_is_the_last(group: Make, second: dict[str, Any]
         apply([NONE])
 
 
+def test_two_runs_at_once_for_different_cgroups_are_both_held(group: Make) -> None:
+    """The first to come loads the object, and the other finds it."""
+    ours, theirs = group("ours"), group("theirs")
+    both(ONE, {**TWO, "cgroup": "theirs"})
+    assert (ours.run(binding), theirs.run(binding)) == (LISTED + REFUSED, ["ok", "EPERM"] * 2)
+    assert len(info()["objects"]["policy"]) == 1
+    both(NONE, {**ONE, "cgroup": "theirs"})
+    assert (ours.run(binding), theirs.run(binding)) == (FREE, LISTED + REFUSED)
+
+
 # A run that is killed
 
 

@@ -302,6 +302,20 @@ def back(before: Observed, now: Observed) -> tuple[Action, ...]:
                 steps += [Store(name, cgroup, value)] if value != held.value else []
             if old.governs and not held.governs:
                 steps.append(Govern(name, cgroup, True))
-            new = sorted(held.attached - old.attached - old.broken)
+            new = sorted((held.attached | held.broken) - old.attached - old.broken)
             steps += [Detach(name, cgroup, program) for program in new]
     return (*steps, *last)
+
+
+def lost(before: Observed, now: Observed) -> dict[str, list[str]]:
+    """Cgroup path → the programs that were attached before and are no longer: no step of back()
+    attaches, since no first part of a plan detaches.
+    """
+    found: dict[str, list[str]] = {}
+    for name, was in before.versions.items():
+        loaded = now.versions.get(name, Loaded(frozenset(), {}))
+        for cgroup, old in was.cgroups.items():
+            gone = sorted(old.attached - loaded.cgroups.get(cgroup, Held()).attached)
+            if gone and cgroup in now.alive:
+                found.setdefault(now.alive[cgroup], []).extend(gone)
+    return found

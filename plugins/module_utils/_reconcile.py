@@ -160,8 +160,12 @@ def _taken_back(kernel: Kernel, name: str, before: Observed) -> Iterator[None]:
     except Exception as error:
         try:
             _apply.apply(_plan.back(before, kernel.observe(name)), kernel, name)
-            outcome = "The host was returned to what it was."
-        except CgnetError as problem:
+            lost = _plan.lost(before, kernel.observe(name))
+            problem = f"no longer attached: {lost}." if lost else ""
+        except CgnetError as another:
+            problem = str(another)
+        outcome = "The host was returned to what it was."
+        if problem:
             outcome = (
                 f"The host could not be returned to what it was: {problem} Run the task again."
             )

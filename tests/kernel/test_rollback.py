@@ -13,10 +13,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible_collections.linux.cgnet.plugins.module_utils._errors import CgnetError, KernelError
+from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
+    CgnetError,
+    KernelError,
+    VerifyError,
+)
+from ansible_collections.linux.cgnet.plugins.module_utils._kernel import Kernel
+from ansible_collections.linux.cgnet.plugins.module_utils._model import Observed
 
 from tests.kernel import tasks
-from tests.kernel.conftest import MOUNT, Group, Shipped, apply, info, raw_xmit, shipped
+from tests.kernel.conftest import MOUNT, Group, Shipped, apply, break_link, info, raw_xmit, shipped
 from tests.kernel.seen import attached, everything
 from tests.kernel.steps import OF_FILES, before_change
 from tests.kernel.tasks import bind, outcome
@@ -49,13 +55,16 @@ def small(**altered: Any) -> Shipped:
     return shipped(programs=programs, **altered)
 
 
+def looks_of_ports() -> list[Any]:
+    return [bind(socket.AF_INET6, socket.SOCK_STREAM, port) for port in (1000, 1001)]
+
+
 def looks() -> list[Any]:
     """What policies of this file decide: two ports, the priority, a DSCP."""
     with socket.socket(socket.AF_INET6) as sock:
         marked = outcome(tasks.set_tclass, sock, 0xB8)
         born = tasks.priority(sock)
-    ports = [bind(socket.AF_INET6, socket.SOCK_STREAM, port) for port in (1000, 1001)]
-    return [*ports, born, marked]
+    return [*looks_of_ports(), born, marked]
 
 
 def failing(step: int, work: Callable[[], object]) -> str | None:
@@ -130,6 +139,39 @@ def test_an_upgrade_that_fails_leaves_the_older_version(group: Make, layout: str
         lambda: [who.run(looks) for who in (ours, theirs)],
     )
     assert len([error for error in errors if error.endswith(RETURNED)]) > 20
+
+
+@pytest.mark.parametrize("mine", [True, False], ids=["that the run attached", "from before"])
+def test_a_link_that_something_else_detaches_meanwhile(
+    group: Make, monkeypatch: pytest.MonkeyPatch, mine: bool
+) -> None:
+    """What the run attached is taken back; what was there before is lost, and that is told."""
+    ours = group("ours", bind_ports={"tcp": [1000]})
+    before, shown = everything(), info()["policies"]
+    program = "policy_egress" if mine else "policy_bind6"
+    observe, looked = Kernel.observe, itertools.count(1)
+
+    def meanwhile(kernel: Kernel, name: str) -> Observed:
+        if next(looked) == 2:
+            break_link(ours, program)
+        return observe(kernel, name)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Kernel, "observe", meanwhile)
+        with pytest.raises(VerifyError) as raised:
+            apply([{"cgroup": "ours", "tos": [], "bind_ports": {"tcp": [1001]}}])
+    assert f"'program': '{program}'" in str(raised.value)
+    assert info()["policies"] == shown
+    if mine:
+        assert str(raised.value).endswith(RETURNED)
+        assert everything() == before
+    else:
+        assert str(raised.value).endswith(
+            " The host could not be returned to what it was: no longer attached: "
+            "{'ours': ['policy_bind6']}. Run the task again."
+        )
+        assert apply([{"cgroup": "ours", "bind_ports": {"tcp": [1000]}}])["changed"]
+        assert ours.run(looks_of_ports) == ["ok", "EPERM"]
 
 
 def test_programs_that_store_nothing_are_attached_everywhere_or_nowhere(group: Make) -> None:

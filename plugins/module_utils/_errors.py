@@ -7,6 +7,7 @@ CgnetError
 ├── InputError        what the user wrote is not possible; nothing was changed
 ├── HostError         the host lacks something that everything here needs
 ├── UnsupportedError  this kernel can't enforce a declared control
+├── ConflictError     programs of others stand in the way; nothing was changed
 ├── ObjectError       a BPF object that can't be used
 ├── KernelError       the kernel refused a call; carries errno
 └── VerifyError       after applying, the kernel still isn't as declared
@@ -60,6 +61,13 @@ class UnsupportedError(CgnetError):
             f"{cgroup}: {control} can't be enforced on this host: {reason}. "
             f"Nothing was changed. {remedy}."
         )
+
+
+class ConflictError(CgnetError):
+    """Programs of others: what of ours can't be attached, because of which, and the remedy."""
+
+    def __init__(self, what: str, reason: str, remedy: str) -> None:
+        super().__init__(f"{what} can't be attached: {reason}. Nothing was changed. {remedy}.")
 
 
 class ObjectError(CgnetError):

@@ -17,6 +17,7 @@ import socket
 from collections.abc import Iterable, Iterator
 
 from ansible_collections.linux.cgnet.plugins.module_utils import (
+    _attached,
     _events,
     _libbpf,
     _loader,
@@ -35,6 +36,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     Cgroup,
     Facts,
     Held,
+    Hindrance,
     Left,
     Loaded,
     Observed,
@@ -108,6 +110,10 @@ class Kernel:
     def slots(self) -> Slots:
         """The LSM hooks that are taken, by whomever."""
         return _slots.slots(self.hierarchy.mount)
+
+    def hindrances(self, cgroup: Cgroup, programs: Iterable[Program]) -> dict[Program, Hindrance]:
+        """The programs of others because of which some of ours can't be attached to a cgroup."""
+        return _attached.hindrances(cgroup, self.hierarchy.mount, programs)
 
     def rings(self, cgroup: Cgroup) -> tuple[Ring, ...]:
         """The sockets of a cgroup's tasks that receive where no hook sees it."""
@@ -345,7 +351,7 @@ class Kernel:
 _ATTACH_REMEDIES = {
     errno.EPERM: "A program attached to this cgroup or to an ancestor without BPF_F_ALLOW_MULTI "
     "forbids others; bpftool cgroup tree shows it",
-    errno.EINVAL: "For lsm_cgroup: all ten hooks that one kernel has may be taken; "
-    "bpftool link shows by whom",
+    errno.EINVAL: "For lsm_cgroup: all ten hooks that one kernel has may be taken, or one that "
+    "was until now is not free yet; bpftool link shows by whom. Run the task again",
     errno.E2BIG: "A cgroup takes 64 programs of one type",
 }

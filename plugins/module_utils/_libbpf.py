@@ -26,6 +26,9 @@ MAP_TYPE_HASH = 1
 MAP_TYPE_CGROUP_STORAGE = 19
 MAP_TYPE_PERCPU_CGROUP_STORAGE = 21
 _F_RDONLY = 1 << 3
+F_ALLOW_MULTI = 1 << 1
+LSM_CGROUP = 43  # enum bpf_attach_type: BPF_LSM_CGROUP
+PROGRAM_NAME = 15
 
 SAMPLE = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p, c_size_t)
 """ring_buffer_sample_fn: called with its context, a record and the record's size."""
@@ -46,12 +49,19 @@ class LinkInfo(ctypes.Structure):
 
 
 class ProgInfo(ctypes.Structure):
-    """The parts of struct bpf_prog_info that we read (linux/bpf.h)."""
+    """The parts of struct bpf_prog_info that we read (linux/bpf.h).
+
+    The kernel keeps the first PROGRAM_NAME characters of a name.
+    """
 
     _fields_ = (
         ("type", c_uint32),
         ("id", c_uint32),
-        ("_between", c_uint32 * 53),
+        ("_tag_to_uid", c_uint32 * 11),
+        ("nr_map_ids", c_uint32),
+        ("map_ids", POINTER(c_uint32)),
+        ("name", ctypes.c_char * 16),
+        ("_ifindex_to_verified", c_uint32 * 35),
         ("attach_btf_obj_id", c_uint32),
         ("attach_btf_id", c_uint32),
         ("_tail", c_uint32),

@@ -71,10 +71,29 @@ class Facts:
 
 @dataclass(frozen=True)
 class Slots:
-    """The LSM hooks that lsm_cgroup programs of whomever are on, and how many there can be."""
+    """The LSM hooks that lsm_cgroup programs of whomever are on, and how many there can be.
+
+    `programs` is hook → the programs there, each as its id and its name.
+    """
 
     total: int
     hooks: tuple[str, ...]
+    programs: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True)
+class Hindrance:
+    """A program of others because of which one of ours can't be attached.
+
+    It stands on the same hook of `cgroup`, a path below the mount or "." for the root, without
+    BPF_F_ALLOW_MULTI. `forbids`: the kernel would refuse ours; else it would let ours run in
+    place of this one.
+    """
+
+    cgroup: str
+    id: int
+    name: str
+    forbids: bool
 
 
 @dataclass(frozen=True)

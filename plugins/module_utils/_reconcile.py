@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.linux.cgnet.plugins.module_utils import _apply, _plan
+from ansible_collections.linux.cgnet.plugins.module_utils import _apply, _conflicts, _plan
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
     CgnetError,
     ObjectError,
@@ -111,6 +111,7 @@ def _carry_out(job: Job, kernel: Kernel, params: Mapping[str, Any], check: bool)
         job.require()
         observed = job.look(kernel.observe(job.name))
         actions = job.plan(observed)
+        _conflicts.require(actions, kernel.hindrances, kernel.slots)
         before, after = job.diff(observed, actions)
         paths = {**observed.alive, **job.paths}
         result: Shown = {

@@ -24,6 +24,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     Cgroup,
     Facts,
     Held,
+    Hindrance,
     Left,
     Loaded,
     Observed,
@@ -97,6 +98,7 @@ class FakeKernel:
         self.after_each: Callable[[], None] = lambda: None
         self._facts = facts
         self.hooks: tuple[str, ...] = ()
+        self.others: dict[tuple[int, str], Hindrance] = {}
         self.held: dict[int, tuple[Ring, ...]] = {}
         self.counted: dict[int, list[bytes]] = {}
         self.told: list[bytes] = []
@@ -139,7 +141,12 @@ class FakeKernel:
 
     def slots(self) -> Slots:
         """The hooks that a test says are taken."""
-        return Slots(10, self.hooks)
+        return Slots(10, self.hooks, {hook: (f"9 ({hook})",) for hook in self.hooks})
+
+    def hindrances(self, cgroup: Cgroup, programs: Iterable[Program]) -> dict[Program, Hindrance]:
+        """What a test says of a cgroup's id and a section."""
+        found = {program: self.others.get((cgroup.id, program.section)) for program in programs}
+        return {program: each for program, each in found.items() if each}
 
     def counts(self, _name: str, _size: int) -> dict[int, list[bytes]]:
         """What a test says was counted."""

@@ -81,7 +81,7 @@ def pins(below: str = BPFFS) -> list[str]:
     )
 
 
-def _pinned(path: str) -> tuple[str, int] | None:
+def pinned(path: str) -> tuple[str, int] | None:
     """Kind and id of what is pinned at a path; None for a directory."""
     if os.path.isdir(path):
         return None
@@ -100,7 +100,7 @@ def everything() -> dict[str, Any]:
 
     What was closed goes a moment later, so that is waited for.
     """
-    found = {path: _pinned(path) for path in pins()}
+    found = {path: pinned(path) for path in pins()}
     held = {each for each in found.values() if each}
     left = eventually(lambda: {(kind, n) for kind in KINDS for n in ids(kind)}, held)
     assert left == held, "something is in the kernel that has no pin"

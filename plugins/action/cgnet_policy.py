@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.linux.cgnet.plugins.module_utils._errors import ObjectError
 from ansible_collections.linux.cgnet.plugins.plugin_utils._action import ObjectAction, bundled
 
 
@@ -15,5 +16,15 @@ class ActionModule(ObjectAction):
     """Hand the bundled policy object to the module."""
 
     def object(self, args: dict[str, Any]) -> tuple[dict[str, Any], Path] | None:
-        """Always the bundled one: the module needs it wherever an entry is present."""
-        return bundled("policy")
+        """The bundled one; None where it can't be had and every entry goes: that needs no file."""
+        try:
+            return bundled("policy")
+        except ObjectError:
+            if any(map(_present, args.get("policies") or ())):
+                raise
+            return None
+
+
+def _present(entry: object) -> bool:
+    """Whether an entry is not known to go; what is wrong with it is the module's to say."""
+    return not isinstance(entry, dict) or entry.get("state", "present") != "absent"

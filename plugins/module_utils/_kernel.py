@@ -21,6 +21,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils import (
     _events,
     _libbpf,
     _loader,
+    _lock,
     _readers,
     _retrofit,
     _rings,
@@ -146,12 +147,8 @@ class Kernel:
 
     @contextlib.contextmanager
     def _locked(self, operation: int) -> Iterator[None]:
-        """Hold the lock's file, which is made by the first who looks: else that one could not
-        keep the first run from changing what it reads.
-        """
-        fd = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with _libbpf.closing(fd):
-            fcntl.flock(fd, operation)
+        """The lock's file goes with the last of ours."""
+        with _lock.held(LOCK, operation, lambda: not self.names()):
             yield
 
     # Looking

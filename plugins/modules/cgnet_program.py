@@ -18,6 +18,7 @@ description:
     it enforces nothing until a policy is declared, and policies that are there move to the bundled version.
   - With O(name=raw_xmit), the bundled object of M(linux.cgnet.cgnet_raw_xmit) is attached and enforces. That module
     also looks for tasks that receive already, which this one does not.
+  - The playbook C(linux.cgnet.uninstall) removes every object that there is on a host, by this module.
 author:
   - cgnet contributors (!UNKNOWN)
 extends_documentation_fragment:

@@ -33,6 +33,7 @@ RAW_XMIT = cgnet_raw_xmit.ActionModule
 BUILT = ROOT / "plugins/objects"
 NEEDED = {"changed": False, "object_needed": True}
 DONE = {"changed": True, "actions": []}
+DECLARED = {"policies": [{"cgroup": "a.slice", "tos": []}]}
 
 
 class Host:
@@ -344,16 +345,39 @@ def test_the_bundled_objects_are_where_the_build_puts_them(
 @pytest.mark.parametrize("name", ["policy.bpf.o", "policy.json"])
 def test_a_collection_that_was_never_built_says_so(act: Act, objects: Path, name: str) -> None:
     (objects / name).unlink()
-    assert refused(act, POLICY, {"policies": []}) == (
+    assert refused(act, POLICY, DECLARED) == (
         f"object policy: {objects}/{name} is missing. "
         "Install a released collection, or run make object."
     )
 
 
+@pytest.mark.parametrize(
+    "args",
+    [
+        {"policies": [], "purge": True},
+        {"policies": [{"cgroup": "a.slice", "state": "absent"}]},
+    ],
+)
+def test_policies_that_go_need_no_file(act: Act, objects: Path, args: dict[str, Any]) -> None:
+    (objects / "policy.bpf.o").unlink()
+    host = Host(DONE)
+    assert act(POLICY, args, host) == DONE
+    assert host.ran == [args]
+
+
+@pytest.mark.parametrize("entry", [{"unit": "a.service", "tos": []}, "a.slice", None])
+def test_one_policy_beside_them_that_does_not_go_needs_it(
+    act: Act, objects: Path, entry: object
+) -> None:
+    (objects / "policy.bpf.o").unlink()
+    gone = {"cgroup": "b.slice", "state": "absent"}
+    assert "policy.bpf.o is missing" in refused(act, POLICY, {"policies": [gone, entry]})
+
+
 def test_a_bundled_object_that_was_altered_is_refused(act: Act, objects: Path) -> None:
     with open(objects / "policy.bpf.o", "ab") as file:
         file.write(b"\0")
-    assert refused(act, POLICY, {"policies": []}) == (
+    assert refused(act, POLICY, DECLARED) == (
         f"object policy: {objects}/policy.bpf.o is not what was built. Install the collection anew."
     )
 
@@ -363,7 +387,7 @@ def test_a_bundled_object_of_another_layout_is_refused(
 ) -> None:
     other = {**manifest, "layout": {**manifest["layout"], "size": 8}}
     (objects / "policy.json").write_text(json.dumps(other))
-    message = refused(act, POLICY, {"policies": []})
+    message = refused(act, POLICY, DECLARED)
     assert "the layout of what it stores is not the one that this collection writes" in message
 
 

@@ -19,6 +19,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._model import (
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
     Action,
+    Aside,
     Attach,
     Detach,
     Govern,
@@ -40,6 +41,9 @@ class Verbs(Protocol):
         self, bpf_object: BpfObject, version: str, programs: Iterable[Program], data: bytes
     ) -> None:
         """Load programs out of the object's bytes and pin them."""
+
+    def set_aside(self, name: str, version: str, to: str) -> None:
+        """Give a version another name."""
 
     def share(self, name: str, version: str, gid: int) -> None:
         """Let a group read what a version stores; gid 0: root alone."""
@@ -93,6 +97,8 @@ def _do(
         if bpf_object is None:
             raise ValueError("a plan that loads needs the object")
         kernel.load(bpf_object, action.version, action.programs, data)
+    elif isinstance(action, Aside):
+        kernel.set_aside(name, action.version, action.to)
     elif isinstance(action, Share):
         kernel.share(name, action.version, action.gid)
     elif isinstance(action, Hold):

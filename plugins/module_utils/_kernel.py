@@ -28,6 +28,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils import (
     _slots,
     _storage,
     _vmlinux,
+    _whole,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._cgroup import Hierarchy, bpffs
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import HostError, KernelError
@@ -170,11 +171,8 @@ class Kernel:
         return Observed(versions, self.hierarchy.paths(ids))
 
     def _loaded(self, name: str, version: str) -> Loaded:
-        programs = {}
-        for program in _listed(self.layout.programs(name, version)):
-            with _libbpf.closing(_libbpf.get(self.layout.program(name, version, program))) as fd:
-                programs[program] = _libbpf.info(fd, _libbpf.ProgInfo()).id
         maps = self.layout.maps(name, version)
+        programs, damage = _whole.look(self.layout.programs(name, version), maps)
         values, governing = _storage.values(maps), _storage.governing(maps)
         linked = [int(entry) for entry in _listed(self.layout.links(name, version))]
         cgroups = {}
@@ -187,7 +185,7 @@ class Kernel:
                 cgroup in governing,
             )
         readers = _readers.shared(self.layout, name, version)
-        return Loaded(frozenset(programs), cgroups, readers)
+        return Loaded(frozenset(programs), cgroups, readers, damage)
 
     def _links(
         self, name: str, version: str, cgroup: int, programs: dict[str, int]
@@ -272,6 +270,13 @@ class Kernel:
         """HostError where a group's members can't come as far as our pins."""
         _readers.require_way(self.layout.bpffs, gid)
 
+    def set_aside(self, name: str, version: str, to: str) -> None:
+        """Give a version another name. What is attached stays so."""
+        try:
+            os.rename(self.layout.version(name, version), self.layout.version(name, to))
+        except OSError as error:
+            raise KernelError(f"setting {version} aside as {to}", error.errno or 0) from error
+
     def share(self, name: str, version: str, gid: int) -> None:
         """Let a group read what a version stores; gid 0: root alone."""
         _readers.share(self.layout, name, version, gid)
@@ -306,10 +311,14 @@ class Kernel:
             self._pin(fd, self.layout.link(name, version, cgroup.id, program.name))
 
     def detach(self, name: str, version: str, cgroup: int, program: str) -> None:
-        """Detach a pinned link at once (its pin's end alone would do so later) and unpin it."""
+        """Detach a pinned link at once (its pin's end alone would do so later) and unpin it.
+
+        Where another link than ours is pinned, that is not ours to detach.
+        """
         path = self.layout.link(name, version, cgroup, program)
         with _libbpf.closing(_libbpf.get(path)) as fd:
-            self.libbpf.call("bpf_link_detach", fd)
+            if _attached.is_link_of(fd, cgroup, program):
+                self.libbpf.call("bpf_link_detach", fd)
         os.unlink(path)
         directory = self.layout.links(name, version, cgroup)
         if not os.listdir(directory):
@@ -351,4 +360,5 @@ _ATTACH_REMEDIES = {
     errno.EINVAL: "For lsm_cgroup: all ten hooks that one kernel has may be taken, or one that "
     "was until now is not free yet; bpftool link shows by whom. Run the task again",
     errno.E2BIG: "A cgroup takes 64 programs of one type",
+    errno.ENOENT: "The cgroup was removed meanwhile. Run the task again",
 }

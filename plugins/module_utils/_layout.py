@@ -15,8 +15,10 @@ by side while cgroups move from one to the other. bpffs refuses a dot in a name
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +27,9 @@ from ansible_collections.linux.cgnet.plugins.module_utils._errors import InputEr
 ROOT = "cgnet"
 STAGING = "_new"
 """Ends the name of a version that is being made or removed; none such is ever attached."""
+
+DAMAGED = "_damaged"
+"""Ends the name of a version that was set aside, with a number where there are more."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -48,7 +53,13 @@ def version_name(sha256: str, layout: Any) -> str:
 
 def same_layout(version: str, layout: Any) -> bool:
     """Whether what a version stores can be read as `layout`."""
-    return version.endswith(f"-{layout_tag(layout)}")
+    return re.sub(f"{DAMAGED}[0-9]*$", "", version).endswith(f"-{layout_tag(layout)}")
+
+
+def aside(version: str, others: Collection[str]) -> str:
+    """The name that a damaged version gets beside others."""
+    names = (f"{version}{DAMAGED}{number or ''}" for number in itertools.count())
+    return next(name for name in names if name not in others)
 
 
 @dataclass(frozen=True)

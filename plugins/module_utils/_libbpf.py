@@ -76,6 +76,9 @@ class MapInfo(ctypes.Structure):
         ("id", c_uint32),
         ("key_size", c_uint32),
         ("value_size", c_uint32),
+        ("max_entries", c_uint32),
+        ("map_flags", c_uint32),
+        ("name", ctypes.c_char * 16),
     )
 
 
@@ -180,6 +183,7 @@ _TABLE: dict[str, tuple[Any, tuple[Any, ...], Any]] = {
     "bpf_obj_get_opts": (c_int, (c_char_p, POINTER(ObjGetOpts)), _negative),
     "bpf_obj_get_info_by_fd": (c_int, (c_int, c_void_p, POINTER(c_uint32)), _negative),
     "bpf_prog_get_fd_by_id": (c_int, (c_uint32,), _negative),
+    "bpf_map_get_fd_by_id": (c_int, (c_uint32,), _negative),
     "bpf_prog_query_opts": (c_int, (c_int, c_int, POINTER(QueryOpts)), _negative),
     "bpf_link_create": (c_int, (c_int, c_int, c_int, c_void_p), _negative),
     "bpf_link_detach": (c_int, (c_int,), _negative),

@@ -193,12 +193,16 @@ class Loaded:
     """One version of an object in the kernel: its programs, and cgroup id → Held.
 
     `readers` is the gid of the group that may read what is stored, 0 where only root
-    may, or None where it is neither the one nor the other.
+    may, or None where it is neither the one nor the other. `damage` tells what of its
+    programs and maps is not what was loaded; `stands_at` is the name that it has until a
+    plan sets it aside, or "".
     """
 
     programs: frozenset[str]
     cgroups: Mapping[int, Held]
     readers: int | None = 0
+    damage: tuple[str, ...] = ()
+    stands_at: str = ""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Union
 
+from ansible_collections.linux.cgnet.plugins.module_utils._layout import aside
 from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     BpfObject,
     Cgroup,
@@ -38,6 +39,15 @@ class Load:
 
     version: str
     programs: tuple[Program, ...]
+
+
+@dataclass(frozen=True)
+class Aside:
+    """Give a damaged version another name: cgroups move from it as from an older one."""
+
+    version: str
+    to: str
+    damage: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -109,7 +119,7 @@ class Retrofit:
     lacking: int
 
 
-Action = Union[Load, Share, Hold, Store, Govern, Attach, Detach, Unload, Retrofit]
+Action = Union[Load, Aside, Share, Hold, Store, Govern, Attach, Detach, Unload, Retrofit]
 
 
 @dataclass(frozen=True)
@@ -136,6 +146,8 @@ def describe(action: Action, paths: dict[int, str]) -> dict[str, Any]:
         return {**shown, "programs": [p.name for p in action.programs]}
     if isinstance(action, Unload):
         return shown
+    if isinstance(action, Aside):
+        return {**shown, "to": action.to, "damage": list(action.damage)}
     if isinstance(action, Share):
         return {**shown, "gid": action.gid}
     if isinstance(action, Retrofit):
@@ -150,6 +162,9 @@ def describe(action: Action, paths: dict[int, str]) -> dict[str, Any]:
         return {**shown, "governs": action.governs}
     program = action.program
     return {**shown, "program": program.name if isinstance(program, Program) else program}
+
+
+_NONE = Loaded(frozenset(), {})
 
 
 def _present(want: Want, version: str, held: Held, holder: Program | None) -> list[Action]:
@@ -211,7 +226,22 @@ def _shares(observed: Observed, steps: Sequence[Action], readers: int | None) ->
             del groups[step.version]
     if wanted is None:
         return ()
-    return tuple(Share(name, wanted) for name, gid in groups.items() if gid != wanted)
+    whole = [name for name in groups if not observed.versions.get(name, _NONE).damage]
+    return tuple(Share(name, wanted) for name in whole if groups[name] != wanted)
+
+
+def set_aside(observed: Observed, version: str) -> Observed:
+    """What is there, where a version that is damaged goes by the name of one set aside.
+
+    A version's programs and maps belong together. Were a map of them made anew, its programs
+    would still use the other.
+    """
+    loaded = observed.versions.get(version)
+    if loaded is None or not loaded.damage:
+        return observed
+    versions = {name: each for name, each in observed.versions.items() if name != version}
+    name = aside(version, versions)
+    return replace(observed, versions={**versions, name: replace(loaded, stands_at=version)})
 
 
 def plan(
@@ -230,7 +260,7 @@ def plan(
     group that may read what is stored, 0 for root alone, or None for who may now.
     """
     version = bpf_object.version if bpf_object else ""
-    current = observed.versions.get(version, Loaded(frozenset(), {}))
+    current = observed.versions.get(version, _NONE)
     steps: list[Action] = []
     last: list[Action] = []
 
@@ -266,8 +296,13 @@ def plan(
     lacking = [(want.retrofit, observed.lacking.get(want.cgroup.id, 0)) for want in present]
     last += [Retrofit(version, target, number) for target, number in lacking if target and number]
     loads = 1 if steps and isinstance(steps[0], Load) else 0
-    shares = _shares(observed, [*steps, *last], readers)
-    return (*steps[:loads], *shares, *steps[loads:], *last)
+    steps[loads:loads] = _shares(observed, [*steps, *last], readers)
+    asides = [
+        Aside(loaded.stands_at, name, loaded.damage)
+        for name, loaded in observed.versions.items()
+        if loaded.stands_at
+    ]
+    return (*asides, *steps, *last) if steps or last else ()
 
 
 def late(actions: Sequence[Action]) -> int:
@@ -287,8 +322,9 @@ def back(before: Observed, now: Observed) -> tuple[Action, ...]:
     """
     steps: list[Action] = []
     last: list[Action] = []
-    for name in sorted(now.versions, key=lambda name: name not in before.versions):
-        loaded, was = now.versions[name], before.versions.get(name)
+    versions = _under_names_of(now, before)
+    for name in sorted(now.versions, key=lambda name: name not in versions):
+        loaded, was = now.versions[name], versions.get(name)
         if was is None:
             last.append(Unload(name))
         elif was.readers not in (None, loaded.readers):
@@ -304,7 +340,20 @@ def back(before: Observed, now: Observed) -> tuple[Action, ...]:
                 steps.append(Govern(name, cgroup, True))
             new = sorted((held.attached | held.broken) - old.attached - old.broken)
             steps += [Detach(name, cgroup, program) for program in new]
+    last += [
+        Aside(name, loaded.stands_at, loaded.damage)
+        for name, loaded in versions.items()
+        if loaded.stands_at and name in now.versions
+    ]
     return (*steps, *last)
+
+
+def _under_names_of(now: Observed, before: Observed) -> dict[str, Loaded]:
+    """The versions of before: one that was to be set aside stands where it stood, or was."""
+    return {
+        loaded.stands_at if loaded.stands_at and name not in now.versions else name: loaded
+        for name, loaded in before.versions.items()
+    }
 
 
 def lost(before: Observed, now: Observed) -> dict[str, list[str]]:
@@ -312,8 +361,8 @@ def lost(before: Observed, now: Observed) -> dict[str, list[str]]:
     attaches, since no first part of a plan detaches.
     """
     found: dict[str, list[str]] = {}
-    for name, was in before.versions.items():
-        loaded = now.versions.get(name, Loaded(frozenset(), {}))
+    for name, was in _under_names_of(now, before).items():
+        loaded = now.versions.get(name, _NONE)
         for cgroup, old in was.cgroups.items():
             gone = sorted(old.attached - loaded.cgroups.get(cgroup, Held()).attached)
             if gone and cgroup in now.alive:

@@ -80,7 +80,14 @@ def _stored(observed: Observed, version: str, cgroup: int) -> bytes | None:
     if any(current.value or b""):
         return None
     for name, loaded in observed.versions.items():
-        value = loaded.cgroups[cgroup].value if cgroup in loaded.cgroups else None
+        held = loaded.cgroups.get(cgroup, Held())
+        value = held.value
+        if name != version and value is None and held.attached - {_policies.HOLDER}:
+            raise ObjectError(
+                _policies.OBJECT,
+                f"the policy that version {name} holds can't be read: {'; '.join(loaded.damage)}",
+                "Declare it with cgnet_policy, which writes it anew",
+            )
         if name != version and value and any(value):
             if not same_layout(name, LAYOUT):
                 raise ObjectError(

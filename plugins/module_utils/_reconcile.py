@@ -16,7 +16,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.linux.cgnet.plugins.module_utils import _apply, _conflicts, _plan
+from ansible_collections.linux.cgnet.plugins.module_utils import (
+    _apply,
+    _conflicts,
+    _drift,
+    _plan,
+)
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
     CgnetError,
     ObjectError,
@@ -57,6 +62,15 @@ class Job:
     warnings: tuple[str, ...] = ()
     paths: dict[int, str] = field(default_factory=dict)
     readers: int | None = None
+
+    @property
+    def version(self) -> str:
+        """The version that the object makes, or ""."""
+        return self.bpf_object.version if self.bpf_object else ""
+
+    def observe(self, kernel: Kernel) -> Observed:
+        """What is there."""
+        return self.look(_plan.set_aside(kernel.observe(self.name), self.version))
 
     def plan(self, observed: Observed) -> tuple[_plan.Action, ...]:
         """The steps that are left."""
@@ -109,10 +123,11 @@ def reconcile(
 def _carry_out(job: Job, kernel: Kernel, params: Mapping[str, Any], check: bool) -> Shown:
     with kernel.reading() if check else kernel.lock():
         job.require()
-        observed = job.look(kernel.observe(job.name))
+        observed = job.observe(kernel)
         actions = job.plan(observed)
         _conflicts.require(actions, kernel.hindrances, kernel.slots)
         before, after = job.diff(observed, actions)
+        before = {**_drift.shown(observed, actions), **before}
         paths = {**observed.alive, **job.paths}
         result: Shown = {
             "changed": bool(actions),
@@ -131,13 +146,13 @@ def _carry_out(job: Job, kernel: Kernel, params: Mapping[str, Any], check: bool)
         with _taken_back(kernel, job.name, observed):
             first = actions[: _plan.late(actions)]
             _apply.apply(first, kernel, job.name, job.bpf_object, data)
-            observed = job.look(kernel.observe(job.name))
+            observed = job.observe(kernel)
             left = job.plan(observed)
             _require_none(left[: _plan.late(left)], paths)
         job.require()
         if left:
             _apply.apply(left, kernel, job.name)
-            observed = job.look(kernel.observe(job.name))
+            observed = job.observe(kernel)
             _require_none(job.plan(observed), paths)
         result["warnings"] = [*job.warnings, *map(str, observed.left)]
         return result

@@ -42,6 +42,11 @@ def _maps(folder: str, write: bool) -> Generator[tuple[str, int], None, None]:
             yield name, fd
 
 
+def ids(folder: str) -> set[int]:
+    """The ids of the maps that are pinned."""
+    return {_libbpf.info(fd, _libbpf.MapInfo()).id for _name, fd in _maps(folder, write=False)}
+
+
 def pins(folder: str) -> list[str]:
     """The names of the maps that store something for each cgroup."""
     kinds = (_libbpf.MAP_TYPE_CGROUP_STORAGE, _libbpf.MAP_TYPE_PERCPU_CGROUP_STORAGE)
@@ -152,8 +157,13 @@ def govern(folder: str, cgroup: int, governs: bool) -> None:
 
 
 def owner(folder: str, socket: int) -> int:
-    """The id of the cgroup whose priority a socket carries, by its descriptor; 0 where none has."""
+    """The id of the cgroup whose priority a socket carries, by its descriptor; 0 where none has.
+
+    Nor has any where somebody removed the map's pin: the version is set aside then.
+    """
     key = ctypes.byref(ctypes.c_int(socket))
+    if not os.path.exists(f"{folder}/{_MARKS}"):
+        return 0
     with _libbpf.closing(_libbpf.get(f"{folder}/{_MARKS}")) as fd:
         mark = (ctypes.c_uint64 * 2)()  # struct mark of priority.bpf.h: the cgroup comes first
         if _libbpf.info(fd, _libbpf.MapInfo()).value_size != ctypes.sizeof(mark):

@@ -14,6 +14,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._layout import same_la
 from ansible_collections.linux.cgnet.plugins.module_utils._model import Held, Observed, Policy
 from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
     Action,
+    Aside,
     Attach,
     Detach,
     Govern,
@@ -94,7 +95,7 @@ def diff(
 
 
 def _concerns(step: Action, cgroup: int) -> bool:
-    if isinstance(step, (Load, Unload, Share)):
+    if isinstance(step, (Load, Aside, Unload, Share)):
         return False
     if isinstance(step, Retrofit):
         return step.target.cgroup.id == cgroup

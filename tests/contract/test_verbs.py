@@ -314,3 +314,19 @@ def test_versions_stand_side_by_side(world: World) -> None:
     world.kernel.detach("policy", "v1", cgroup.id, BIND4.name)
     world.kernel.unload("policy", "v1")
     assert world.kernel.observe("policy") == Observed({"v2": second}, {cgroup.id: "a"})
+
+
+def test_a_version_that_is_set_aside_keeps_what_it_has(world: World) -> None:
+    world.load()
+    cgroup = world.make("a")
+    world.kernel.attach("policy", "v1", cgroup, BIND4)
+    world.kernel.store("policy", "v1", cgroup.id, ONE)
+    world.kernel.set_aside("policy", "v1", "v1_damaged")
+    aside = Loaded(PROGRAMS, {cgroup.id: Held(names(BIND4), value=ONE)})
+    assert world.kernel.observe("policy") == Observed({"v1_damaged": aside}, {cgroup.id: "a"})
+    world.load()
+    assert refusal(world.kernel.set_aside, "policy", "v1", "v1_damaged") == "ENOTEMPTY"
+    world.kernel.detach("policy", "v1_damaged", cgroup.id, BIND4.name)
+    world.kernel.unload("policy", "v1_damaged")
+    assert world.kernel.observe("policy") == holding(world)
+    assert refusal(world.kernel.set_aside, "policy", "v2", "v3") == "ENOENT"

@@ -17,7 +17,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._kernel import Kernel
 from ansible_collections.linux.cgnet.plugins.module_utils._policy import CONTROLS, SIZE
 
 from tests.kernel import tasks
-from tests.kernel.conftest import MOUNT, Group, apply, break_link, info, program, shipped
+from tests.kernel.conftest import MOUNT, Group, apply, info, shipped
 from tests.kernel.seen import BPFFS, NAME, attached, everything, pins
 from tests.kernel.tasks import bind, outcome
 from tests.shown import IN_ANY, IN_HOST
@@ -222,50 +222,6 @@ def test_a_cgroup_that_a_task_makes_below_its_own_is_held(group: Make) -> None:
     assert ours.run(work) == ["ok", "EPERM", "EAFNOSUPPORT"]
 
 
-def test_what_a_removed_cgroup_left_goes_with_the_next_run(group: Make) -> None:
-    ours, theirs = group("ours", **PORTS), group("theirs", **PORTS)
-    number = ours.id
-    os.rmdir(ours.directory)
-    result = apply([entry(PORTS, "theirs")])
-    assert [(step["action"], step["cgroup"]) for step in result["actions"]] == [
-        ("detach", f"id {number}"), ("detach", f"id {number}"),
-    ]  # fmt: skip
-    assert [path for path in pins() if path.endswith(f"/{number}")] == []
-    assert len(attached(theirs.id)) == 2
-    assert not apply([entry(PORTS, "theirs")])["changed"]
-
-
-def test_a_cgroup_that_is_made_again_is_free_until_a_run(group: Make) -> None:
-    ours = group("ours", **PORTS)
-    os.rmdir(ours.directory)
-    os.mkdir(ours.directory)
-    assert ours.run(lambda: binding(1002)) == ["ok"]
-    assert apply([entry(PORTS)], check=True)["changed"]
-    assert apply([entry(PORTS)])["changed"]
-    assert ours.run(lambda: binding(1001, 1002)) == ["ok", "EPERM"]
-    assert not apply([entry(PORTS)])["changed"]
-
-
-def test_what_others_attached_or_pinned_is_untouched(group: Make) -> None:
-    """An object of ours whose pins were moved away is nobody's of ours any more."""
-    ours = group("ours")
-    program("mine", ["ours"], obj=shipped("mine_one", name="mine"))
-    os.rename(f"{BPFFS}/cgnet/mine", f"{BPFFS}/theirs")
-    program("mine", ["ours"], obj=shipped("mine_two", name="mine"))
-    before = everything()
-    theirs = attached(ours.id)
-    assert theirs == ["mine_connect4"] * 2
-    try:
-        apply([entry(CONTROL)])
-        apply([entry(PORTS)])
-        assert attached(ours.id) == sorted([*theirs, "policy_bind4", "policy_bind6"])
-        apply([], purge=True)
-        assert everything() == before
-        assert attached(ours.id) == theirs
-    finally:
-        os.rename(f"{BPFFS}/theirs", f"{BPFFS}/cgnet/theirs")
-
-
 def test_there_may_be_more_cgroups_than_a_process_may_open_at_first(group: Make) -> None:
     """Each is held open meanwhile; the run lets itself open as many as the host allows."""
     made = [group(f"ours {number}") for number in range(40)]
@@ -279,17 +235,3 @@ def test_there_may_be_more_cgroups_than_a_process_may_open_at_first(group: Make)
 
     assert tasks.inside(f"{MOUNT}/cgroup.procs", work) == (40, True, 32)
     assert {each.run(lambda: tuple(binding(1001, 1002))) for each in made} == {("ok", "EPERM")}
-
-
-def test_a_link_that_was_detached_by_force_is_repaired(group: Make) -> None:
-    ours = group("ours", **PORTS)
-    break_link(ours, "policy_bind6")
-    assert ours.run(lambda: binding(1002)) == ["ok"]
-    result = apply([entry(PORTS)])
-    assert verbs(result) == [("detach", "policy_bind6"), ("attach", "policy_bind6")]
-    shown = {"bind_ports": SHOWN["bind_ports"], **IN_HOST}
-    assert result["diff"] == {
-        "before": {"ours": {**shown, "detached": ["policy_bind6"]}}, "after": {"ours": shown},
-    }  # fmt: skip
-    assert ours.run(lambda: binding(1001, 1002)) == ["ok", "EPERM"]
-    assert not apply([entry(PORTS)])["changed"]

@@ -62,13 +62,15 @@ class FakeSocket:
 class FakeVersion:
     """One version: its pinned programs, the size of its stored value, its cgroups.
 
-    `size` 0: the object has no cgroup storage. `readers` is the group of its own pins.
+    `size` 0: the object has no cgroup storage. `readers` is the group of its own pins; `damage`
+    what a test says is wrong with them.
     """
 
     programs: set[str] = field(default_factory=set)
     size: int = 0
     cgroups: dict[int, FakeCgroup] = field(default_factory=dict)
     readers: int = 0
+    damage: tuple[str, ...] = ()
 
 
 class FakeKernel:
@@ -255,7 +257,7 @@ class FakeKernel:
             }
             alike = found.readers == self.readers.get(name, 0)
             readers = found.readers if alike else None
-            versions[number] = Loaded(frozenset(found.programs), cgroups, readers)
+            versions[number] = Loaded(frozenset(found.programs), cgroups, readers, found.damage)
         seen = {cgroup for loaded in versions.values() for cgroup in loaded.cgroups}
         return Observed(versions, {c: path for c, path in self.alive.items() if c in seen})
 
@@ -285,6 +287,16 @@ class FakeKernel:
                 raise KernelError(f"pin {program.name}", errno.EEXIST)
             found.programs.add(program.name)
         self._did("load")
+
+    def set_aside(self, name: str, version: str, to: str) -> None:
+        """ENOENT where there is none, ENOTEMPTY where there is one of the other name."""
+        versions = self.objects.get(name, {})
+        if version not in versions:
+            raise KernelError(f"setting {version} aside", errno.ENOENT)
+        if to in versions:
+            raise KernelError(f"setting {version} aside", errno.ENOTEMPTY)
+        versions[to] = versions.pop(version)
+        self._did("set_aside")
 
     def require_way(self, gid: int) -> None:
         """HostError where a directory is closed to groups."""

@@ -257,4 +257,6 @@ def test_what_dead_cgroups_left_goes_with_any_run(
     result = run(entry("a.slice", tos=[]))
     assert host.attached(b) == set()
     assert {step["cgroup"] for step in result["actions"]} == {f"id {b.id}"}
-    assert result["diff"] == {"before": {}, "after": {}}
+    left = [step["program"] for step in result["actions"]]
+    gone = {f"id {b.id} (gone)": {"gone": "its cgroup was removed", "left": left}}
+    assert result["diff"] == {"before": gone, "after": {}}

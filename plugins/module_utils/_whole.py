@@ -1,0 +1,56 @@
+# Copyright (c) 2026, the cgnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A version's pinned programs, and whether they and its maps are what was loaded together."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+
+from ansible_collections.linux.cgnet.plugins.module_utils import _libbpf, _storage
+from ansible_collections.linux.cgnet.plugins.module_utils._errors import KernelError
+
+_MAPS = 64
+"""A program uses no more maps (MAX_USED_MAPS)."""
+
+
+def _map_name(number: int) -> str:
+    """A map's name by its id; "" where it went meanwhile."""
+    try:
+        fd = _libbpf.library().call("bpf_map_get_fd_by_id", number)
+    except KernelError as error:
+        if error.errno == errno.ENOENT:
+            return ""
+        raise
+    with _libbpf.closing(fd):
+        return str(_libbpf.info(fd, _libbpf.MapInfo()).name.decode(errors="replace"))
+
+
+def look(programs: str, maps: str) -> tuple[dict[str, int], tuple[str, ...]]:
+    """The ids of the programs that are pinned in a folder, by name, and what is wrong there.
+
+    Wrong is a pin of another program, and a map of the programs that is not pinned among the
+    `maps`: what is stored there would reach no program. A program that lacks is none of that.
+    """
+    try:
+        listed = sorted(os.listdir(programs))
+    except FileNotFoundError:
+        listed = []
+    found: dict[str, int] = {}
+    wrong: list[str] = []
+    used: set[int] = set()
+    for pin in listed:
+        ids = (ctypes.c_uint32 * _MAPS)()
+        with _libbpf.closing(_libbpf.get(f"{programs}/{pin}")) as fd:
+            told = _libbpf.info(fd, _libbpf.ProgInfo(nr_map_ids=_MAPS, map_ids=ids))
+        found[pin] = told.id
+        used.update(ids[: told.nr_map_ids])
+        name = told.name.decode(errors="replace")
+        if name != pin[: _libbpf.PROGRAM_NAME]:
+            wrong.append(f"the program {name} is pinned as {pin}")
+    lost = [_map_name(number) for number in sorted(used - _storage.ids(maps))]
+    # libbpf's own, such as .rodata, are not pinned.
+    wrong += [f"the map {name} of its programs is not pinned" for name in lost if "." not in name]
+    return found, tuple(wrong)

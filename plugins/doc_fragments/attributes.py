@@ -46,12 +46,16 @@ attributes:
       - Before and after are the policies and programs in the terms of the options, as YAML.
       - Where a policy stays and only its hooks were other than it needs, before names them as C(detached) and
         C(attached besides).
+      - Before has also, under C(version ...), what of the pins is C(damaged) or C(not pinned), and, under C(id ... (gone\)), what a
+        cgroup that was removed has left. The path that it had is not known any more.
   action:
     description: Indicates this has a corresponding action plugin so some parts of the options can be executed on the controller.
     support: full
 notes:
   - What is compared is what the live kernel holds, never a file of state.
   - Everything is pinned below C(cgnet) in the host's bpffs. Nothing that is not pinned there is touched.
+  - Where a program of others leaves no room, on the cgroup, above it, or on the LSM hooks of which one kernel has ten, the task
+    fails before anything is changed and names it.
   - Pins do not outlive a reboot; run the play again after one.
   - Runs on one host wait for each other on C(/run/cgnet.lock).
 """

@@ -17,6 +17,7 @@ import re
 import stat
 from collections.abc import Collection
 
+from ansible_collections.linux.cgnet.plugins.module_utils import _names
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
     HostError,
     InputError,
@@ -26,6 +27,23 @@ from ansible_collections.linux.cgnet.plugins.module_utils._model import Cgroup
 
 # FILEID_KERNFS (linux/exportfs.h, since 5.5): a handle that is a kernfs node's id.
 _FILEID_KERNFS = 0xFE
+
+
+_OPENAT2 = 437  # the same on every architecture; since 5.6 (fddb5d430ad9)
+# linux/openat2.h
+_RESOLVE_NO_XDEV = 0x01
+_RESOLVE_NO_SYMLINKS = 0x04
+_RESOLVE_BENEATH = 0x08
+
+
+class _OpenHow(ctypes.Structure):
+    """struct open_how (linux/openat2.h)."""
+
+    _fields_ = (
+        ("flags", ctypes.c_uint64),
+        ("mode", ctypes.c_uint64),
+        ("resolve", ctypes.c_uint64),
+    )
 
 
 class _FileHandle(ctypes.Structure):
@@ -60,6 +78,54 @@ def bpffs() -> str:
     return "/sys/fs/bpf" if "/sys/fs/bpf" in found else found[0]
 
 
+def _where(fd: int) -> bytes:
+    """Where an open file is."""
+    return os.readlink(f"/proc/self/fd/{fd}".encode())
+
+
+def _stands(path: bytes, found: os.stat_result) -> bool:
+    """Whether a file is still what a path names: that of a removed one has an ending."""
+    try:
+        return os.path.samestat(os.lstat(path), found)
+    except OSError:
+        return False
+
+
+def _open_below(directory: int, path: bytes) -> int:
+    """A descriptor of what is at a path below a directory, on the same mount, by no link.
+
+    KernelError: ELOOP for a symbolic link on the way, EXDEV for a way that leads elsewhere.
+    """
+    how = _OpenHow(
+        os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK,
+        0,
+        _RESOLVE_NO_XDEV | _RESOLVE_NO_SYMLINKS | _RESOLVE_BENEATH,
+    )
+    call = ctypes.CDLL(None, use_errno=True).syscall
+    call.restype = ctypes.c_long
+    fd = call(
+        ctypes.c_long(_OPENAT2),
+        ctypes.c_long(directory),
+        ctypes.c_char_p(path),
+        ctypes.byref(how),
+        ctypes.c_size_t(ctypes.sizeof(how)),
+    )
+    if fd < 0:
+        raise KernelError(f"openat2({_names.shown(path)})", ctypes.get_errno())
+    return int(fd)
+
+
+def _moved(at: str, path: str) -> InputError:
+    """The error of a path that leads elsewhere from one moment to the next."""
+    return InputError(
+        at, path, "what it leads to was changed while it was looked at", "Name the cgroup itself"
+    )
+
+
+def _no_cgroup(at: str, path: str) -> InputError:
+    return InputError(at, path, "it is no cgroup directory", "Name the cgroup itself")
+
+
 class Hierarchy:
     """The cgroup v2 hierarchy of this host; it holds every cgroup that it found open."""
 
@@ -81,39 +147,75 @@ class Hierarchy:
             os.close(self._opened.pop())
 
     def resolve(self, path: str, at: str) -> Cgroup | None:
-        """The cgroup at a path (relative to the mount, or absolute inside it).
+        """The cgroup at a path (relative to the mount, or absolute inside it, as _names has it).
 
         None where there is none. InputError where the path can't name a cgroup
-        of this hierarchy: outside the mount, the root, a v1 cgroup, or a file.
+        of this hierarchy: outside the mount, the root, a v1 cgroup, or a file. A symbolic
+        link is judged by where it leads; from there on nothing that is swapped in is followed.
         """
-        if not isinstance(path, str) or not path or "\0" in path:
-            raise InputError(at, path, f"a path below {self.mount}, such as system.slice/x.service")
-        real = os.path.realpath(os.path.join(self.mount, path))
-        if real == os.path.realpath(self.mount):
+        mount = os.open(self.mount, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return self._below(mount, _where(mount), path, at)
+        finally:
+            os.close(mount)
+
+    def _below(self, mount: int, base: bytes, path: str, at: str) -> Cgroup | None:
+        """resolve(), from a descriptor of the mount and where that is."""
+        real = self._real(path, at)
+        if real == base:
             raise InputError(
                 at, path, "the root cgroup holds the whole host", "Name a cgroup below it"
             )
-        if not real.startswith(os.path.realpath(self.mount) + "/"):
-            if any(real == v1 or real.startswith(v1 + "/") for v1 in mounts("cgroup")):
+        if not real.startswith(base + b"/"):
+            leads = _names.shown(real)
+            v1 = [os.fsencode(each) for each in mounts("cgroup")]
+            if any(real == each or real.startswith(each + b"/") for each in v1):
                 raise InputError(
                     at, path, "it is in a cgroup v1 hierarchy", f"Name one below {self.mount}"
                 )
             raise InputError(
-                at, path, f"it leads to {real}, outside the cgroup v2 mount {self.mount}",
+                at, path, f"it leads to {leads}, outside the cgroup v2 mount {self.mount}",
                 "Name a cgroup below the mount",
             )  # fmt: skip
         try:
-            fd = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except OSError as error:
+            fd = _open_below(mount, real[len(base) + 1 :])
+        except KernelError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
                 return None
+            if error.errno == errno.ELOOP:
+                raise _moved(at, path) from error
+            if error.errno == errno.EXDEV:
+                raise _no_cgroup(at, path) from error
             raise
-        found = os.fstat(fd)
-        if not stat.S_ISDIR(found.st_mode) or found.st_dev != os.stat(self.mount).st_dev:
-            os.close(fd)
-            raise InputError(at, path, "it is no cgroup directory", "Name the cgroup itself")
         self._opened.append(fd)
-        return Cgroup(os.path.relpath(real, os.path.realpath(self.mount)), found.st_ino, fd)
+        found = os.fstat(fd)
+        if not stat.S_ISDIR(found.st_mode):
+            self._opened.pop()
+            os.close(fd)
+            raise _no_cgroup(at, path)
+        where = _where(fd)
+        if not where.startswith(base + b"/") or not _stands(where, found):
+            return None  # it went meanwhile
+        return Cgroup(_names.shown(where[len(base) + 1 :]), found.st_ino, fd)
+
+    def _real(self, path: str, at: str) -> bytes:
+        """Where a path leads, whatever is there."""
+        allowed = f"a path below {self.mount}, such as system.slice/x.service"
+        if not isinstance(path, str) or not path:
+            raise InputError(at, path, allowed)
+        try:
+            written = _names.raw(path)
+        except UnicodeEncodeError as error:
+            raise InputError(
+                at, path, "it has half a surrogate pair, which is no character",
+                r"Write a byte that is no UTF-8 as a backslash and three octal digits: \377",
+            ) from error  # fmt: skip
+        if b"\0" in written:
+            raise InputError(at, path, allowed)
+        try:
+            return os.path.realpath(os.path.join(os.fsencode(self.mount), written))
+        except OSError as error:  # a link that went between two looks at it
+            raise _moved(at, path) from error
 
     def require(self, path: str, at: str) -> Cgroup:
         """As resolve(), and InputError where the cgroup does not exist."""
@@ -130,11 +232,12 @@ class Hierarchy:
     def walked(self, ids: Collection[int]) -> dict[int, str]:
         """As paths(), for who may not ask by an id: every directory is looked at."""
         found = {}
-        for base, _directories, _files in os.walk(self.mount):
+        mount = os.fsencode(self.mount)
+        for base, _directories, _files in os.walk(mount):
             with contextlib.suppress(FileNotFoundError):
                 number = os.stat(base).st_ino
                 if number in ids:
-                    found[number] = os.path.relpath(base, self.mount)
+                    found[number] = _names.shown(os.path.relpath(base, mount))
         return dict(sorted(found.items()))
 
     def paths(self, ids: list[int]) -> dict[int, str]:
@@ -157,9 +260,9 @@ class Hierarchy:
                         continue  # that cgroup is gone
                     remedy = "It needs CAP_DAC_READ_SEARCH" if problem == errno.EPERM else ""
                     raise KernelError(f"open_by_handle_at({self.mount})", problem, remedy)
-                path = os.readlink(f"/proc/self/fd/{fd}")
+                path = _where(fd)
                 os.close(fd)
-                found[number] = os.path.relpath(path, self.mount)
+                found[number] = _names.shown(os.path.relpath(path, os.fsencode(self.mount)))
         finally:
             os.close(mount)
         return found

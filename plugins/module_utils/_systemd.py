@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import os
 
+from ansible_collections.linux.cgnet.plugins.module_utils import _names
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import HostError, InputError
 
 _ADDRESS = b"unix:path=/run/systemd/private"
@@ -31,13 +32,14 @@ def _load() -> ctypes.CDLL:
 
 
 def control_group(unit: str, at: str) -> str:
-    """The path of a unit's cgroup below the mount, or "" where the unit does not run.
+    """The path of a unit's cgroup below the mount as _names has it, or "" where it does not run.
 
     InputError where the name is no unit that has a cgroup; HostError where
     systemd can't be asked.
     """
-    name, _dot, kind = unit.rpartition(".")
-    if not name or kind not in _KINDS or "/" in unit or "\0" in unit:
+    encoded = unit.encode("utf-8", "replace") if isinstance(unit, str) else b""
+    name, _dot, kind = encoded.decode().rpartition(".")
+    if not name or name + "." + kind != unit or kind not in _KINDS or set("/\0") & set(name):
         raise InputError(
             at, unit, f"a unit's name ends in one of .{', .'.join(_KINDS)}", "As nginx.service"
         )
@@ -51,7 +53,8 @@ def control_group(unit: str, at: str) -> str:
     def done(call: str, result: int) -> None:
         if result < 0:
             raise HostError(
-                f"{at}: systemd could not be asked for {unit}: {call}: {os.strerror(-result)}",
+                f"{at}: systemd could not be asked for {_names.shown(encoded)}: {call}: "
+                f"{os.strerror(-result)}",
                 'Run on a host that systemd has booted, or name the cgroup ("cgroup")',
             )
 
@@ -59,15 +62,14 @@ def control_group(unit: str, at: str) -> str:
         done("sd_bus_new", library.sd_bus_new(ctypes.byref(bus)))
         done("sd_bus_set_address", library.sd_bus_set_address(bus, _ADDRESS))
         done("sd_bus_start", library.sd_bus_start(bus))
-        encoded = library.sd_bus_path_encode(_PATH, unit.encode(), ctypes.byref(path))
-        done("sd_bus_path_encode", encoded)
+        done("sd_bus_path_encode", library.sd_bus_path_encode(_PATH, encoded, ctypes.byref(path)))
         interface = f"org.freedesktop.systemd1.{kind.capitalize()}".encode()
         answer = library.sd_bus_get_property_string(
             bus, _NAME, path, interface, b"ControlGroup", None, ctypes.byref(value)
         )
         done("sd_bus_get_property_string", answer)
         text = ctypes.cast(value, ctypes.c_char_p).value or b""
-        return text.decode(errors="surrogateescape").lstrip("/")
+        return _names.shown(text.lstrip(b"/"))
     finally:
         libc.free(path)
         libc.free(value)

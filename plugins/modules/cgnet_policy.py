@@ -31,6 +31,7 @@ options:
       cgroup:
         description:
           - Path of the cgroup below the cgroup v2 mount, such as V(machine.slice/web.service), or an absolute path inside it.
+          - How names of any bytes are written and shown is in C(docs/controls.md) of the collection.
           - One of O(policies[].cgroup) and O(policies[].unit) is required.
         type: str
       unit:

@@ -39,10 +39,11 @@ options:
   cgroups:
     description:
       - Paths of cgroups below the cgroup v2 mount, or absolute paths inside it.
+      - How names of any bytes are written and shown is in C(docs/controls.md) of the collection.
       - With O(state=present), at least one; other cgroups that have the object keep it.
       - With O(state=absent), the ones to leave; without it, all.
     type: list
-    elements: path
+    elements: str
   state:
     description:
       - Whether the object is attached. What no cgroup uses any more is unpinned, and nothing is left.
@@ -81,7 +82,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils import _module
 SPEC = {
     "name": {"type": "str", "required": True},
     "source": {"type": "path"},
-    "cgroups": {"type": "list", "elements": "path"},
+    "cgroups": {"type": "list", "elements": "str"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
 }
 

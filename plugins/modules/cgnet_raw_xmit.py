@@ -27,6 +27,7 @@ options:
   cgroup:
     description:
       - Paths of cgroups below the cgroup v2 mount, such as V(machine.slice/prober), or absolute paths inside it.
+      - How names of any bytes are written and shown is in C(docs/controls.md) of the collection.
       - At least one of O(cgroup) and O(unit) is required.
     type: list
     elements: str

@@ -12,10 +12,12 @@ from __future__ import annotations
 import contextlib
 import copy
 import errno
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ansible_collections.linux.cgnet.plugins.module_utils import _names
 from ansible_collections.linux.cgnet.plugins.module_utils._cgroup import Hierarchy
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import HostError, KernelError
 from ansible_collections.linux.cgnet.plugins.module_utils._layout import Layout
@@ -114,15 +116,19 @@ class FakeKernel:
 
     def make(self, path: str) -> Cgroup:
         """A new cgroup: a directory below the mount, which is one of a test's own."""
-        directory = Path(self.hierarchy.mount, path)
+        directory = self.directory(path)
         directory.mkdir(parents=True)
         number = directory.stat().st_ino
         self.alive[number] = path
         return Cgroup(path, number)
 
+    def directory(self, path: str) -> Path:
+        """Where the cgroup of a path is, which is written as _names has it."""
+        return Path(self.hierarchy.mount, os.fsdecode(_names.raw(path)))
+
     def kill(self, cgroup: Cgroup) -> None:
         """A cgroup's end; its links stay pinned, and its id never comes again."""
-        Path(self.hierarchy.mount, cgroup.path).rename(f"{self.hierarchy.mount} {cgroup.id}")
+        self.directory(cgroup.path).rename(f"{self.hierarchy.mount} {cgroup.id}")
         del self.alive[cgroup.id]
 
     def attached(self, cgroup: Cgroup, name: str = "policy") -> set[str]:

@@ -21,12 +21,14 @@ import errno as _errno
 import os
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """A value as an error shows it: at most 200 characters."""
     try:
         text = repr(value)
     except ValueError:  # Python refuses to write out thousands of digits
         text = "a number of thousands of digits"
+    except RecursionError:
+        text = "a list in a list in a list without end"
     return text if len(text) <= 200 else f"{text[:200]}…"
 
 
@@ -40,7 +42,7 @@ class InputError(CgnetError):
     def __init__(self, field: str, value: object, allowed: str, remedy: str = "") -> None:
         self.field = field
         self.value = value
-        message = f"{field}: {_shown(value)} is not possible: {allowed}."
+        message = f"{field}: {shown(value)} is not possible: {allowed}."
         if remedy:
             message += f" {remedy}" if remedy.endswith("?") else f" {remedy}."
         super().__init__(message)

@@ -34,10 +34,10 @@ DAMAGED = "_damaged"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
-def checked(part: str) -> str:
-    """A path component that can't leave its directory."""
-    if not _NAME.fullmatch(part):
-        raise InputError("pin name", part, "1 to 64 of A-Z a-z 0-9 _ -")
+def checked(part: str, at: str = "pin name") -> str:
+    """A path component that can't leave its directory; `at` names it in the error."""
+    if not isinstance(part, str) or not _NAME.fullmatch(part):
+        raise InputError(at, part, "1 to 64 of A-Z a-z 0-9 _ -")
     return part
 
 

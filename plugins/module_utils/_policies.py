@@ -85,12 +85,15 @@ def find(entry: Mapping[str, Any], at: str, hierarchy: Hierarchy, needed: bool) 
     return of_unit(unit, f"{at}.unit", hierarchy, needed)
 
 
-def _declared(entries: list[dict[str, Any]], hierarchy: Hierarchy) -> list[Declared]:
+def _declared(given: Any, hierarchy: Hierarchy) -> list[Declared]:
     """Every entry, parsed and found; whatever is wrong is told before any is looked up."""
-    policies = []
+    policies, entries = [], _values.sequence(given, "policies")
     for index, entry in enumerate(entries):
+        if not isinstance(entry, Mapping):
+            raise InputError(f"policies[{index}]", entry, "an entry is a mapping")
         controls = {k: v for k, v in entry.items() if k not in _NO_CONTROLS}
-        present = entry.get("state", "present") == "present"
+        state = _policy.one_of(entry, "state", ("present", "absent"), f"policies[{index}]")
+        present = state == "present"
         policy = _policy.parse(controls, f"policies[{index}]") if present else None
         policies.append((policy, _retrofits(entry, policy, f"policies[{index}].retrofit")))
     found: list[Declared] = []

@@ -216,13 +216,13 @@ def parse(data: Mapping[str, Any], at: str) -> Policy:
             f'Declare one of {", ".join(CONTROLS)}; to remove a policy: "state: absent"',
         )
     return Policy(
-        netns=_one_of(given, "netns", ("host", "any"), at),
-        mode=_one_of(given, "mode", (ENFORCE, AUDIT), at),
+        netns=one_of(given, "netns", ("host", "any"), at),
+        mode=one_of(given, "mode", (ENFORCE, AUDIT), at),
         **values,
     )
 
 
-def _one_of(given: Mapping[str, Any], name: str, words: tuple[str, str], at: str) -> str:
+def one_of(given: Mapping[str, Any], name: str, words: tuple[str, str], at: str) -> str:
     """One of two words, the first where the field is not given."""
     value = given.get(name, words[0])
     if value not in words:

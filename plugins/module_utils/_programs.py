@@ -8,7 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible_collections.linux.cgnet.plugins.module_utils import _policies, _policy, _support
+from ansible_collections.linux.cgnet.plugins.module_utils import (
+    _policies,
+    _policy,
+    _support,
+    _values,
+)
 from ansible_collections.linux.cgnet.plugins.module_utils._abi import LAYOUT
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
     InputError,
@@ -16,7 +21,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
     UnsupportedError,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._kernel import Kernel
-from ansible_collections.linux.cgnet.plugins.module_utils._layout import same_layout
+from ansible_collections.linux.cgnet.plugins.module_utils._layout import checked, same_layout
 from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     BpfObject,
     Cgroup,
@@ -43,7 +48,8 @@ def named(
     """
     found: dict[int, tuple[Cgroup, str]] = {}
     for field, look in looks.items():
-        for index, value in enumerate(params[field] or ()):
+        values = params[field]
+        for index, value in enumerate([] if values is None else _values.sequence(values, field)):
             at = f"{field}[{index}]"
             cgroup = look(value, at)
             if cgroup is None:
@@ -118,7 +124,7 @@ def _programs(observed: Observed, bpf_object: BpfObject, cgroup: int) -> tuple[P
 
 def prepare(params: Mapping[str, Any], kernel: Kernel) -> Job:
     """The job that a task's arguments describe."""
-    name, present = params["name"], params["state"] == "present"
+    name, present = checked(params["name"], "name"), params["state"] == "present"
     bpf_object = object_from(params["_object"]) if present else None
     if present and bpf_object is None:
         raise not_handed_over(name)
@@ -170,15 +176,15 @@ def job(
         observed: Observed, actions: tuple[Action, ...]
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         before: dict[str, Any] = {}
+        after: dict[str, Any] = {}
         for held_version, loaded in observed.versions.items():
             for cgroup, held in loaded.cgroups.items():
                 if held.attached:
                     path = observed.alive.get(cgroup, f"id {cgroup} (gone)")
                     entry = {"version": held_version, "programs": sorted(held.attached)}
                     before[path] = entry
-        after = dict(before)
-        for path in [path for path in before if path.endswith("(gone)")]:
-            del after[path]
+                    if cgroup in observed.alive:
+                        after[path] = entry
         for want in wants(observed):
             if want.programs:
                 names = sorted(program.name for program in want.programs)

@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.linux.cgnet.plugins.module_utils._errors import InputError
+from ansible_collections.linux.cgnet.plugins.module_utils._errors import InputError, shown
 
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,19}|0[xX][0-9a-fA-F]{1,16}")
 _CLASSID = re.compile(r"([0-9a-fA-F]{1,4}):([0-9a-fA-F]{1,4})")
@@ -43,8 +43,10 @@ def mapping(value: Any, at: str, known: Sequence[str]) -> dict[str, Any]:
         raise InputError(at, value, f"it is a mapping with some of {', '.join(known)}")
     for key in value:
         if key not in known:
-            remedy = _near(str(key), known)
-            raise InputError(f"{at}.{key}", value[key], f"known are {', '.join(known)}", remedy)
+            plain = isinstance(key, str) and key.isprintable() and len(key) <= 100
+            name = key if plain else shown(key)
+            remedy = _near(name, known)
+            raise InputError(f"{at}.{name}", value[key], f"known are {', '.join(known)}", remedy)
     return {key: inner for key, inner in value.items() if inner is not None}
 
 

@@ -98,9 +98,19 @@ def not_handed_over(name: str) -> ObjectError:
 
 
 def read_object(bpf_object: BpfObject, path: str) -> bytes:
-    """The object's bytes as they were shipped, if they are what the manifest says."""
-    with open(path, "rb") as file:
-        data = file.read()
+    """The object's bytes as they were shipped, if they are what the manifest says.
+
+    They are read once: what is hashed is what is loaded.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError as error:
+        raise ObjectError(
+            bpf_object.name,
+            f"what was shipped to this host can't be read ({error})",
+            "Run the task again",
+        ) from error
     if hashlib.sha256(data).hexdigest() != bpf_object.sha256:
         raise ObjectError(
             bpf_object.name, "it was altered on its way to this host", "Run the task again"

@@ -199,6 +199,44 @@ def test_bytes_that_were_altered_are_refused_before_anything_is_done(
     assert (host.objects, host.calls) == ({}, [])
 
 
+def test_what_is_hashed_is_what_is_loaded_though_the_file_is_swapped(
+    host: FakeKernel, a: Cgroup, params: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[bytes] = []
+    hashed, load = hashlib.sha256, host.load
+
+    def swap(data: bytes) -> Any:
+        Path(params["_object_path"]).write_bytes(b"another object")
+        return hashed(data)
+
+    def keep(*args: Any) -> None:
+        loaded.append(args[-1])
+        load(*args)
+
+    monkeypatch.setattr(_reconcile.hashlib, "sha256", swap)
+    monkeypatch.setattr(host, "load", keep)
+    _reconcile.reconcile(wanting(Want(a, (HOOK,), ONE)), params, False)
+    assert loaded == [DATA]
+    assert Path(params["_object_path"]).read_bytes() == b"another object"
+
+
+@pytest.mark.parametrize("there", ["nothing", "directory"])
+def test_an_object_that_can_not_be_read_is_told(
+    host: FakeKernel, a: Cgroup, params: dict[str, Any], there: str
+) -> None:
+    path = Path(params["_object_path"])
+    path.unlink()
+    if there == "directory":
+        path.mkdir()
+    with pytest.raises(ObjectError) as refused:
+        _reconcile.reconcile(wanting(Want(a, (HOOK,), ONE)), params, False)
+    assert host.calls == []
+    assert str(refused.value).startswith(
+        "object policy: what was shipped to this host can't be read ("
+    )
+    assert str(refused.value).endswith("). Run the task again.")
+
+
 def test_the_bytes_that_the_kernel_gets_are_those_that_were_checked(
     host: FakeKernel, a: Cgroup, params: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,7 +61,7 @@ def is_link_of(fd: int, cgroup: int, name: str) -> bool:
     if link.type != _libbpf.LINK_TYPE_CGROUP or link.cgroup_id not in (cgroup, 0):
         return False
     found = program(link.prog_id)
-    return found is not None and found.name == name[: _libbpf.PROGRAM_NAME].encode()
+    return found is not None and found.name == name[: _libbpf.NAME].encode()
 
 
 def _line(cgroup: Cgroup, mount: str, opened: contextlib.ExitStack) -> list[tuple[str, int]]:

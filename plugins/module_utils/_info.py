@@ -95,8 +95,10 @@ def _for_root(kernel: Kernel, told: dict[str, Any]) -> dict[str, Any]:
     """What root alone is told; `told` is what everybody is told of the kernel."""
     slots = kernel.slots()
     objects: dict[str, Any] = {}
+    altered: list[str] = []
     for name in kernel.names():
         observed = kernel.observe(name)
+        altered += observed.altered
         objects[name] = {
             version: {
                 "programs": sorted(loaded.programs),
@@ -125,5 +127,6 @@ def _for_root(kernel: Kernel, told: dict[str, Any]) -> dict[str, Any]:
     return {
         "kernel": {**told, "lsm_cgroup_slots": used},
         "objects": objects,
+        "altered": list(dict.fromkeys(altered)),
         "raw_xmit": raw_xmit,
     }

@@ -22,6 +22,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils import (
     _libbpf,
     _loader,
     _lock,
+    _pins,
     _readers,
     _retrofit,
     _rings,
@@ -155,20 +156,23 @@ class Kernel:
     # Looking
 
     def names(self) -> list[str]:
-        """The names of the objects that have a version here."""
+        """The names of the objects that have a version here. HostError for what is not ours."""
+        _pins.require_objects(self.layout)
         return [name for name in _listed(self.layout.root) if _listed(self.layout.object(name))]
 
     def observe(self, name: str) -> Observed:
-        """Everything of an object's name that the kernel holds.
+        """Everything of an object's name that the kernel holds. HostError for what is not ours.
 
         What a killed run left aside is a version that nobody uses, so any run removes it.
         """
         if self.reader:
             return _readers.observe(self.layout, self.hierarchy, name)
+        _pins.require_ours(self.layout, name)
         found = _listed(self.layout.object(name))
         versions = {version: self._loaded(name, version) for version in found}
         ids = sorted({cgroup for loaded in versions.values() for cgroup in loaded.cgroups})
-        return Observed(versions, self.hierarchy.paths(ids))
+        altered = _readers.altered(self.layout, name)
+        return Observed(versions, self.hierarchy.paths(ids), altered=altered)
 
     def _loaded(self, name: str, version: str) -> Loaded:
         maps = self.layout.maps(name, version)
@@ -176,8 +180,9 @@ class Kernel:
         values, governing = _storage.values(maps), _storage.governing(maps)
         linked = [int(entry) for entry in _listed(self.layout.links(name, version))]
         cgroups = {}
+        lost: set[str] = set()
         for cgroup in sorted({*linked, *values, *governing}):
-            states = self._links(name, version, cgroup, programs)
+            states = self._links(name, version, cgroup, programs, lost)
             cgroups[cgroup] = Held(
                 frozenset(program for program, alive in states.items() if alive),
                 frozenset(program for program, alive in states.items() if not alive),
@@ -185,22 +190,25 @@ class Kernel:
                 cgroup in governing,
             )
         readers = _readers.shared(self.layout, name, version)
-        return Loaded(frozenset(programs), cgroups, readers, damage)
+        lost_too = (f"the program {program}, which runs, is not pinned" for program in sorted(lost))
+        return Loaded(frozenset(programs), cgroups, readers, (*damage, *lost_too))
 
     def _links(
-        self, name: str, version: str, cgroup: int, programs: dict[str, int]
+        self, name: str, version: str, cgroup: int, programs: dict[str, int], lost: set[str]
     ) -> dict[str, bool]:
-        """Each pinned link of a cgroup, and whether it is alive and runs the pinned program."""
+        """Each pinned link of a cgroup, and whether it is alive and runs the pinned program.
+
+        A program that runs by its name and is not the pinned one is added to `lost`.
+        """
         states = {}
         for program in _listed(self.layout.links(name, version, cgroup)):
             path = self.layout.link(name, version, cgroup, program)
             with _libbpf.closing(_libbpf.get(path)) as fd:
-                link = _libbpf.info(fd, _libbpf.LinkInfo())
-            states[program] = (
-                link.type == _libbpf.LINK_TYPE_CGROUP
-                and link.cgroup_id == cgroup
-                and link.prog_id == programs.get(program)
-            )
+                link = _pins.require_link(fd, path, programs)
+            attached = link.cgroup_id == cgroup
+            states[program] = attached and link.prog_id == programs.get(program)
+            if attached and link.prog_id not in programs.values():
+                lost.add(program)
         return states
 
     def counts(self, name: str, size: int) -> dict[int, list[bytes]]:
@@ -344,7 +352,7 @@ class Kernel:
                     os.rmdir(directory)
 
     def _remove(self, directory: str) -> None:
-        """Remove a directory of pins. bpffs has no symbolic links to follow out of it."""
+        """Remove a directory of pins; no symbolic link is followed out of it."""
         for base, directories, files in os.walk(directory, topdown=False):
             for entry in files:
                 os.unlink(f"{base}/{entry}")

@@ -34,9 +34,14 @@ DAMAGED = "_damaged"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
+def is_name(part: str) -> bool:
+    """Whether a path component is one that cgnet may have made."""
+    return bool(_NAME.fullmatch(part))
+
+
 def checked(part: str, at: str = "pin name") -> str:
     """A path component that can't leave its directory; `at` names it in the error."""
-    if not isinstance(part, str) or not _NAME.fullmatch(part):
+    if not isinstance(part, str) or not is_name(part):
         raise InputError(at, part, "1 to 64 of A-Z a-z 0-9 _ -")
     return part
 

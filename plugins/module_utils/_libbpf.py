@@ -28,7 +28,7 @@ MAP_TYPE_PERCPU_CGROUP_STORAGE = 21
 _F_RDONLY = 1 << 3
 F_ALLOW_MULTI = 1 << 1
 LSM_CGROUP = 43  # enum bpf_attach_type: BPF_LSM_CGROUP
-PROGRAM_NAME = 15
+NAME = 15
 
 SAMPLE = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p, c_size_t)
 """ring_buffer_sample_fn: called with its context, a record and the record's size."""
@@ -51,7 +51,7 @@ class LinkInfo(ctypes.Structure):
 class ProgInfo(ctypes.Structure):
     """The parts of struct bpf_prog_info that we read (linux/bpf.h).
 
-    The kernel keeps the first PROGRAM_NAME characters of a name.
+    The kernel keeps the first NAME characters of a name.
     """
 
     _fields_ = (
@@ -261,6 +261,12 @@ def get(path: str, write: bool = True) -> int:
         return int(library().call("bpf_obj_get_opts", os.fsencode(path), ctypes.byref(options)))
     except KernelError as error:
         raise KernelError(f"bpf_obj_get({path})", error.errno) from error
+
+
+def kind(fd: int) -> str:
+    """What a descriptor is of: "prog", "map" or "link"."""
+    name = os.readlink(f"/proc/self/fd/{fd}")  # anon_inode:bpf-prog, bpf-map, bpf_link
+    return name.rpartition(":bpf")[2][1:]
 
 
 def keys(fd: int) -> Iterator[int]:

@@ -193,9 +193,9 @@ class Loaded:
     """One version of an object in the kernel: its programs, and cgroup id → Held.
 
     `readers` is the gid of the group that may read what is stored, 0 where only root
-    may, or None where it is neither the one nor the other. `damage` tells what of its
-    programs and maps is not what was loaded; `stands_at` is the name that it has until a
-    plan sets it aside, or "".
+    may, or None where it is neither the one nor the other, by owner, group or mode.
+    `damage` tells what of its programs and maps is not what was loaded; `stands_at` is the
+    name that it has until a plan sets it aside, or "".
     """
 
     programs: frozenset[str]
@@ -211,10 +211,12 @@ class Observed:
 
     `alive` maps the ids of the cgroups that still exist to their paths; `lacking` the ids of
     those that were asked about to how many of their tasks' sockets lack the declared priority
-    and can be given it; `left` are those that can't.
+    and can be given it; `left` are those that can't. `altered` tells of each directory and pin
+    whose owner, group or mode is not as it was made.
     """
 
     versions: Mapping[str, Loaded]
     alive: Mapping[int, str]
     lacking: Mapping[int, int] = field(default_factory=dict)
     left: tuple[Left, ...] = ()
+    altered: tuple[str, ...] = ()

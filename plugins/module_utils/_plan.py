@@ -215,7 +215,8 @@ def _occupied(loaded: Loaded, leaving: dict[int, frozenset[str]]) -> bool:
 def _shares(observed: Observed, steps: Sequence[Action], readers: int | None) -> tuple[Action, ...]:
     """Let the group read every version that is loaded or stays; None: the one that may now.
 
-    A version that is loaded is root's at first, but may be below a directory of the group's.
+    That mends what is altered too; where no group may read, root alone may then. A version that
+    is loaded is root's at first, but may be below a directory of the group's.
     """
     groups = {name: loaded.readers for name, loaded in observed.versions.items()}
     wanted = readers if readers is not None else next(filter(None, groups.values()), None)
@@ -225,7 +226,7 @@ def _shares(observed: Observed, steps: Sequence[Action], readers: int | None) ->
         elif isinstance(step, Unload):
             del groups[step.version]
     if wanted is None:
-        return ()
+        wanted = 0
     whole = [name for name in groups if not observed.versions.get(name, _NONE).damage]
     return tuple(Share(name, wanted) for name in whole if groups[name] != wanted)
 

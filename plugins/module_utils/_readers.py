@@ -17,6 +17,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from ansible_collections.linux.cgnet.plugins.module_utils import _libbpf, _storage
 from ansible_collections.linux.cgnet.plugins.module_utils._cgroup import Hierarchy
@@ -32,6 +33,18 @@ ROOT = 0
 """The gid that stands for: root alone."""
 
 _OTHERS = 0o077
+
+
+@dataclass(frozen=True)
+class _Access:
+    """Who may do what with a directory or a pin."""
+
+    uid: int
+    gid: int
+    mode: int
+
+    def __str__(self) -> str:
+        return f"owner {self.uid}, group {self.gid}, mode {self.mode:04o}"
 
 
 def group_id(value: object, at: str) -> int:
@@ -91,25 +104,56 @@ def _parts(layout: Layout, name: str, version: str) -> list[tuple[str, int]]:
     ]
 
 
+def _wanted(layout: Layout, name: str, version: str, gid: int) -> dict[str, _Access]:
+    """Path → how it is made, of all that is of a version, where a group may read that."""
+    found = {layout.object(name): _Access(0, ROOT, 0o700)}
+    for base, _directories, files in os.walk(layout.version(name, version)):
+        found[base] = _Access(0, ROOT, 0o700)
+        found.update((f"{base}/{file}", _Access(0, ROOT, 0o600)) for file in files)
+    if gid != ROOT:
+        parts = _parts(layout, name, version)
+        found.update((path, _Access(0, gid, mode)) for path, mode in parts)
+    open_to_all = gid != ROOT or os.lstat(layout.root).st_mode & stat.S_IXOTH
+    return {layout.root: _Access(0, ROOT, 0o711 if open_to_all else 0o700), **found}
+
+
+def _access(path: str) -> _Access:
+    found = os.lstat(path)
+    return _Access(found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode))
+
+
+def _differing(layout: Layout, name: str, version: str, gid: int) -> dict[str, _Access]:
+    """Those of _wanted() that are otherwise, from the outside in."""
+    wanted = _wanted(layout, name, version, gid)
+    return {path: access for path, access in wanted.items() if _access(path) != access}
+
+
+def _nearest(layout: Layout, name: str, version: str) -> tuple[int, dict[str, _Access]]:
+    """The group that a version is the most likely shared with, and what differs from that."""
+    groups = sorted({ROOT, os.lstat(layout.object(name)).st_gid})
+    found = [(gid, _differing(layout, name, version, gid)) for gid in groups]
+    return min(found, key=lambda each: len(each[1]))
+
+
 def shared(layout: Layout, name: str, version: str) -> int | None:
     """The gid of the group that may read what a version stores, ROOT where none may.
 
     None where it is neither the one nor the other: a run was killed, or somebody changed it.
     """
     try:
-        found = [(os.lstat(path), mode) for path, mode in _parts(layout, name, version)]
+        gid, differing = _nearest(layout, name, version)
     except FileNotFoundError:
         return None
-    outermost, maps_and_pins = found[0][0], found[2:]
-    if outermost.st_gid == ROOT and not any(
-        each.st_mode & _OTHERS for each, _mode in maps_and_pins
-    ):
-        return ROOT
-    groups = {each.st_gid for each, _mode in found}
-    if len(groups) == 1 and all(stat.S_IMODE(each.st_mode) == mode for each, mode in found):
-        gid = groups.pop()
-        return gid if gid != ROOT and _passable(layout.root, gid) else None
-    return None
+    return None if differing else gid
+
+
+def altered(layout: Layout, name: str) -> tuple[str, ...]:
+    """What is otherwise than it was made, of an object: each path, how it is and was."""
+    found = {}
+    for version in os.listdir(layout.object(name)) if os.path.isdir(layout.object(name)) else ():
+        for path, wanted in _nearest(layout, name, version)[1].items():
+            found[path] = f"{path} has {_access(path)}, and not {wanted}; a run mends it"
+    return tuple(found[path] for path in sorted(found))
 
 
 @contextlib.contextmanager
@@ -122,20 +166,21 @@ def _itself(path: str) -> Iterator[str]:
 def share(layout: Layout, name: str, version: str, gid: int) -> None:
     """Let a group read what a version stores, and nobody else but root; ROOT: root alone.
 
-    KernelError (ENOENT) where there is no storage. Each part is closed before its group
-    changes. cgnet's own directory is only gone through, and has no group.
+    Whatever else is not as it was made becomes so. KernelError (ENOENT) where there is no such
+    version, or for a group no storage. All that changes is closed, from the outside in, before
+    any of it is opened.
     """
-    parts = _parts(layout, name, version)
-    if parts[-1][0] == layout.maps(name, version):
-        raise KernelError(f"{parts[-1][0]} has no storage", errno.ENOENT)
-    for path, mode in parts if gid == ROOT else reversed(parts):
+    maps = layout.maps(name, version)
+    if not os.path.isdir(maps) or (gid != ROOT and not _storage.pins(maps)):
+        raise KernelError(f"{maps} has no storage", errno.ENOENT)
+    differing = _differing(layout, name, version, gid)
+    for path, access in differing.items():
         with _itself(path) as itself:
-            os.chmod(itself, mode & ~_OTHERS)
-            os.chown(itself, -1, gid)
-            os.chmod(itself, mode & ~_OTHERS if gid == ROOT else mode)
-    if gid != ROOT:
-        with _itself(layout.root) as itself:
-            os.chmod(itself, 0o711)
+            os.chmod(itself, access.mode & ~_OTHERS)
+            os.chown(itself, 0, access.gid)
+    for path, access in reversed(differing.items()):
+        with _itself(path) as itself:
+            os.chmod(itself, access.mode)
 
 
 def observe(layout: Layout, hierarchy: Hierarchy, name: str) -> Observed:

@@ -139,12 +139,13 @@ def _carry_out(job: Job, kernel: Kernel, params: Mapping[str, Any], check: bool)
         before, after = job.diff(observed, actions)
         before = {**_drift.shown(observed, actions), **before}
         paths = {**observed.alive, **job.paths}
+        warnings = [*job.warnings, *observed.altered]
         result: Shown = {
             "changed": bool(actions),
             "actions": [_plan.describe(action, paths) for action in actions],
             **({"controls": job.controls} if job.controls is not None else {}),
             "diff": {"before": before, "after": after},
-            "warnings": [*job.warnings, *map(str, observed.left)],
+            "warnings": [*warnings, *map(str, observed.left)],
         }
         if check or not actions:
             return result
@@ -164,7 +165,7 @@ def _carry_out(job: Job, kernel: Kernel, params: Mapping[str, Any], check: bool)
             _apply.apply(left, kernel, job.name)
             observed = job.observe(kernel)
             _require_none(job.plan(observed), paths)
-        result["warnings"] = [*job.warnings, *map(str, observed.left)]
+        result["warnings"] = [*warnings, *map(str, observed.left)]
         return result
 
 

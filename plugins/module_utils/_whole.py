@@ -48,7 +48,7 @@ def look(programs: str, maps: str) -> tuple[dict[str, int], tuple[str, ...]]:
         found[pin] = told.id
         used.update(ids[: told.nr_map_ids])
         name = told.name.decode(errors="replace")
-        if name != pin[: _libbpf.PROGRAM_NAME]:
+        if name != pin[: _libbpf.NAME]:
             wrong.append(f"the program {name} is pinned as {pin}")
     lost = [_map_name(number) for number in sorted(used - _storage.ids(maps))]
     # libbpf's own, such as .rodata, are not pinned.

@@ -84,6 +84,12 @@ objects:
   description: For each object and version its programs, and for each cgroup what is attached and which links are broken.
   returned: to root
   type: dict
+altered:
+  description: Each directory and pin of the collection's whose owner, group or mode is not as it was made, how it is and how it
+    should be. The next run for that object mends it. What is not the collection's fails this module, as it fails such a run.
+  returned: to root
+  type: list
+  elements: str
 policies:
   description: The policy of each governed cgroup, in the terms of M(linux.cgnet.cgnet_policy), and the version that holds it.
   returned: success

@@ -68,10 +68,15 @@ def test_unloading_forgets_the_group_with_the_last_version(world: World) -> None
 
 
 @pytest.mark.parametrize("gid", [0, 4])
-def test_only_what_stores_something_is_shared(world: World, gid: int) -> None:
+def test_only_what_is_there_is_shared(world: World, gid: int) -> None:
     assert refusal(world.kernel.share, "policy", "v1", gid) == "ENOENT"
     world.load()
     assert refusal(world.kernel.share, "policy", "v2", gid) == "ENOENT"
-    world.load(PLAIN)
-    assert refusal(world.kernel.share, "mine", "v1", gid) == "ENOENT"
     assert readers(world) == {"v1": 0}
+
+
+def test_only_what_stores_something_is_shared_with_a_group(world: World) -> None:
+    world.load(PLAIN)
+    assert refusal(world.kernel.share, "mine", "v1", 4) == "ENOENT"
+    world.kernel.share("mine", "v1", 0)
+    assert world.kernel.observe("mine").versions["v1"].readers == 0

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from ansible_collections.linux.cgnet.plugins.module_utils._errors import ObjectError
+from ansible_collections.linux.cgnet.plugins.module_utils._errors import HostError, ObjectError
 from ansible_collections.linux.cgnet.plugins.module_utils._policy import SIZE
 
 from tests.kernel import foreign
@@ -162,8 +162,8 @@ CHANGES: dict[str, Change] = {
     ),
     "another link in its place": Change(replace_the_link, policy_and(detached=["policy_bind4"])),
     "a program's pin": Change(
-        lost("prog/policy_bind4"), policy_and(detached=["policy_bind4"]),
-        {f"version {VERSION}": {"not pinned": ["policy_bind4"]}},
+        lost("prog/policy_bind4"), policy_and(**ASIDE, detached=["policy_bind4"]),
+        damaged("the program policy_bind4, which runs, is not pinned"),
     ),
     "the pin of a program that it does not use": Change(
         lost("prog/policy_holder"), nothing,
@@ -216,9 +216,10 @@ def test_it_is_found_and_repaired(group: Make, change: str) -> None:
     assert everything() == {}
 
 
-def test_a_damaged_version_enforces_until_the_new_one_does(group: Make) -> None:
+@pytest.mark.parametrize("pin", ["map/policies", "prog/policy_bind4"])
+def test_a_damaged_version_enforces_until_the_new_one_does(group: Make, pin: str) -> None:
     ours = group("ours", **POLICY)
-    os.unlink(f"{PINS}/map/policies")
+    os.unlink(f"{PINS}/{pin}")
     with watching(ours.procs, calls) as watch:
         assert apply([OURS])["changed"]
     assert watch.seen == [HELD]
@@ -255,18 +256,22 @@ def test_a_policy_that_can_not_be_read_is_not_lost_by_cgnet_program(group: Make)
     assert (held(), ours.run(calls)) == (before, HELD)
 
 
-def test_a_link_of_others_in_the_place_of_ours_is_not_detached(group: Make) -> None:
+def test_a_link_of_others_in_the_place_of_ours_is_named_and_left(group: Make) -> None:
     ours = group("ours", **POLICY)
     path = f"{PINS}/link/{ours.id}/policy_bind4"
     with foreign.theirs(["bind4"]) as theirs, theirs.linked(ours.directory, "bind4") as links:
         os.unlink(path)
         _pin(os.dup(links[0]), path)
-        number = pinned(path)
+        there = held()
+        for declared, purge in (([OURS], False), ([], True)):
+            with pytest.raises(HostError, match="is a link of the program theirs_bind4, where"):
+                apply(declared, purge=purge)
+        assert held() == there
+        os.unlink(path)
         assert apply([OURS])["changed"]
-        assert pinned(path) != number
         assert ours.run(calls) == HELD
-        there = foreign.standing(ours.directory, foreign.kind_of("bind4"))
-        assert theirs.ids["bind4"] in there
+        standing = foreign.standing(ours.directory, foreign.kind_of("bind4"))
+        assert theirs.ids["bind4"] in standing
         assert not apply([OURS])["changed"]
 
 

@@ -58,6 +58,7 @@ def test_of_a_kernel_that_can_do_everything_it_says_so() -> None:
             "pins": "/sys/fs/bpf/cgnet",
         },
         "objects": {},
+        "altered": [],
         "policies": {},
         "counters": {},
         "raw_xmit": {},

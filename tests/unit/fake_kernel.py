@@ -79,7 +79,8 @@ class FakeKernel:
     """Objects by name and version, and the cgroups that are alive (id → path).
 
     `locked` tells who may change what is here now: "all", "none" or "one"; `readers` is the
-    group of each object's directory, and `closed` one above that no group can go through.
+    group of each object's directory, and `closed` one above that no group can go through;
+    `altered` is what a test says of pins whose owner or mode was changed.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class FakeKernel:
         self.reader = False
         self.readers: dict[str, int] = {}
         self.closed = ""
+        self.altered: tuple[str, ...] = ()
         self.objects: dict[str, dict[str, FakeVersion]] = {}
         self.calls: list[str] = []
         self.after_each: Callable[[], None] = lambda: None
@@ -265,7 +267,8 @@ class FakeKernel:
             readers = found.readers if alike else None
             versions[number] = Loaded(frozenset(found.programs), cgroups, readers, found.damage)
         seen = {cgroup for loaded in versions.values() for cgroup in loaded.cgroups}
-        return Observed(versions, {c: path for c, path in self.alive.items() if c in seen})
+        alive = {c: path for c, path in self.alive.items() if c in seen}
+        return Observed(versions, alive, altered=self.altered)
 
     def _version(self, name: str, version: str) -> FakeVersion:
         try:
@@ -310,9 +313,9 @@ class FakeKernel:
             raise HostError(f"group {gid} can't go through {self.closed}", "Open it")
 
     def share(self, name: str, version: str, gid: int) -> None:
-        """ENOENT where nothing is stored; the object's directory is of all its versions."""
+        """ENOENT for a group, where nothing is stored; the directory is of all the versions."""
         found = self._version(name, version)
-        if not found.size:
+        if gid and not found.size:
             raise KernelError(f"{name}/{version} has no storage", errno.ENOENT)
         found.readers = self.readers[name] = gid
         self._did("share")

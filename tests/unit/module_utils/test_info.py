@@ -41,6 +41,7 @@ def test_a_host_without_anything_of_ours(host: FakeKernel) -> None:
             "pins": "/sys/fs/bpf/cgnet",
         },
         "objects": {},
+        "altered": [],
         "policies": {},
         "counters": {},
         "raw_xmit": {},

@@ -66,10 +66,21 @@ def test_what_was_altered_is_told_so_when_it_is_mended(
     host: FakeKernel, a: Cgroup, run: Run
 ) -> None:
     run(entry("a.slice", tos=[]), readers="adm")
-    host.readers["policy"] = TTY
-    assert not run(entry("a.slice", tos=[]))["changed"]
-    result = run(entry("a.slice", tos=[]), readers="adm")
-    assert result["diff"] == {"before": {"readers": "altered"}, "after": {"readers": "adm"}}
+    for named, then in (({"readers": "adm"}, "adm"), ({}, "root")):
+        host.readers["policy"] = TTY
+        result = run(entry("a.slice", tos=[]), **named)
+        assert result["diff"] == {"before": {"readers": "altered"}, "after": {"readers": then}}
+        assert not run(entry("a.slice", tos=[]))["changed"]
+
+
+def test_what_of_a_pin_was_altered_is_warned_of_and_told(
+    host: FakeKernel, a: Cgroup, run: Run
+) -> None:
+    run(entry("a.slice", tos=[]))
+    host.altered = ("prog has mode 0777",)
+    for check in (True, False):
+        assert run(entry("a.slice", tos=[]), check=check)["warnings"] == ["prog has mode 0777"]
+    assert _info.gather({})["altered"] == ["prog has mode 0777"]
 
 
 @pytest.mark.parametrize("value", ["no-such-group", "4294967295", "99999999999", "-1", "a\0b"])
@@ -110,6 +121,6 @@ def test_a_reader_is_told_what_is_declared_and_what_decides_of_it(
     whole = _info.gather({})
     host.reader = True
     told = _info.gather({})
-    del whole["objects"], whole["raw_xmit"], whole["kernel"]["lsm_cgroup_slots"]
+    del whole["objects"], whole["altered"], whole["raw_xmit"], whole["kernel"]["lsm_cgroup_slots"]
     assert told == whole
     assert list(told["policies"]) == ["a.slice"]

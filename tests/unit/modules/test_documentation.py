@@ -178,7 +178,15 @@ def test_the_programs_that_are_bundled_are_named() -> None:
 def test_what_is_returned_is_documented_with_a_sample(name: str) -> None:
     returned = yaml.safe_load(module(name).RETURN)
     expected = {
-        "cgnet_info": ["counters", "events", "kernel", "objects", "policies", "raw_xmit"],
+        "cgnet_info": [
+            "altered",
+            "counters",
+            "events",
+            "kernel",
+            "objects",
+            "policies",
+            "raw_xmit",
+        ],
         "cgnet_policy": ["actions", "controls"],
         "cgnet_program": ["actions"],
         "cgnet_raw_xmit": ["actions", "controls"],

@@ -1,0 +1,143 @@
+# Copyright (c) 2026, the cgnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether what is pinned below our directory is what cgnet pins there.
+
+A run takes apart what it finds there, so what is not ours or not understood stops it before
+anything is changed. A program, a map and a link's program bear the name of their pin; where
+they have that of another of the same version, ours were mixed up, which a run mends.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import stat
+from collections.abc import Iterator, Mapping
+
+from ansible_collections.linux.cgnet.plugins.module_utils import _attached, _libbpf, _names
+from ansible_collections.linux.cgnet.plugins.module_utils._errors import HostError
+from ansible_collections.linux.cgnet.plugins.module_utils._layout import ROOT, Layout, is_name
+
+_AGAIN = "and run the task again, which pins its own anew"
+_KINDS = {"prog": "a program", "map": "a map", "link": "a link"}
+
+
+def _strange(path: str, what: str, wanted: str, remedy: str = "") -> HostError:
+    """The error of something that is not ours: `what` it is, and what is `wanted` there."""
+    shown = _names.shown(os.fsencode(path))
+    return HostError(
+        f"{shown} is {what}, where cgnet has {wanted} and nothing else. Nothing was changed",
+        remedy or f"Look whose it is, remove it (rm -r {shlex.quote(shown)}), {_AGAIN}",
+    )
+
+
+def _entries(directory: str) -> Iterator[tuple[str, str]]:
+    """Name and path of what is in a directory; none where it does not exist."""
+    try:
+        names = sorted(os.listdir(directory))
+    except FileNotFoundError:
+        names = []
+    for name in names:
+        yield name, f"{directory}/{name}"
+
+
+def _require_directory(path: str, wanted: str) -> None:
+    """HostError where there is anything else at a path."""
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(mode):
+        what = "a symbolic link" if stat.S_ISLNK(mode) else "no directory"
+        raise _strange(path, what, wanted)
+
+
+def require_objects(layout: Layout) -> None:
+    """HostError where our directory has anything but directories that an object may have."""
+    _require_directory(layout.root, f"the directory {ROOT}")
+    for name, path in _entries(layout.root):
+        if not is_name(name):
+            raise _strange(path, "of a name that cgnet gives to none", "its objects' directories")
+        _require_directory(path, "an object's directory")
+
+
+def require_ours(layout: Layout, name: str) -> None:
+    """HostError where an object's directory has anything that cgnet does not pin there."""
+    _require_directory(layout.root, f"the directory {ROOT}")
+    _require_directory(layout.object(name), "an object's directory")
+    for version, path in _entries(layout.object(name)):
+        if not is_name(version):
+            raise _strange(path, "of a name that cgnet gives to none", "an object's versions")
+        _require_directory(path, "a version's directory")
+        for part, below in _entries(path):
+            if part not in _KINDS:
+                raise _strange(below, "of a name that cgnet gives to none", "prog, map and link")
+            _require_directory(below, f"the directory {part}")
+            if part == "link":
+                _require_links(below)
+            else:
+                _require_named(below, part)
+
+
+def _require_links(directory: str) -> None:
+    """HostError where a directory has anything but directories of pins; see require_link()."""
+    for cgroup, path in _entries(directory):
+        if not re.fullmatch(r"0|[1-9][0-9]{0,19}", cgroup) or int(cgroup) >= 1 << 64:
+            raise _strange(path, "of a name that is no cgroup's id", "a directory for each cgroup")
+        _require_directory(path, "the directory of a cgroup's links")
+        _pins(path, "link")
+
+
+def _pins(directory: str, kind: str) -> dict[str, str]:
+    """Name → path of what is in a directory; HostError where that is no pin."""
+    found = dict(_entries(directory))
+    for name, path in found.items():
+        regular = stat.S_ISREG(os.lstat(path).st_mode)
+        if not regular or not is_name(name):
+            what = "of a name that cgnet gives to none" if regular else "no pin"
+            raise _strange(path, what, f"pins of {kind}s")
+    return found
+
+
+def _require_kind(fd: int, path: str, kind: str) -> None:
+    found = _libbpf.kind(fd)
+    if found != kind:
+        raise _strange(path, _KINDS.get(found, found), _KINDS[kind])
+
+
+def _require_named(directory: str, kind: str) -> None:
+    """HostError where a directory has anything but pins of a kind that bear their own name, or
+    that of another one.
+    """
+    found = _pins(directory, kind)
+    for path in found.values():
+        with _libbpf.closing(_libbpf.get(path)) as fd:
+            _require_kind(fd, path, kind)
+            shape = _libbpf.ProgInfo() if kind == "prog" else _libbpf.MapInfo()
+            named = _libbpf.info(fd, shape).name.decode(errors="replace")
+        if named not in {name[: _libbpf.NAME] for name in found}:
+            what = _KINDS[kind]
+            raise _strange(path, f"{what} of the name {named}", f"{what} of its own")
+
+
+def require_link(fd: int, path: str, programs: Mapping[str, int]) -> _libbpf.LinkInfo:
+    """What the kernel tells of a link that is pinned in the directory of a cgroup.
+
+    HostError where it is none to this cgroup of one of the version's programs (name → id),
+    or of the one that it is named for.
+    """
+    _require_kind(fd, path, "link")
+    wanted = "links to that cgroup, each named for its program"
+    link: _libbpf.LinkInfo = _libbpf.info(fd, _libbpf.LinkInfo())
+    directory, name = os.path.split(path)
+    cgroups = (0, int(os.path.basename(directory)))  # 0: it is detached, or the cgroup is gone
+    if link.type != _libbpf.LINK_TYPE_CGROUP or link.cgroup_id not in cgroups:
+        raise _strange(path, "a link to something else", wanted)
+    if name not in programs or link.prog_id not in programs.values():
+        program = _attached.program(link.prog_id)
+        named = program.name.decode(errors="replace") if program else ""
+        if named != name[: _libbpf.NAME]:
+            raise _strange(path, f"a link of the program {named}", wanted)
+    return link

@@ -14,7 +14,7 @@ import fcntl
 import os
 import resource
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from ansible_collections.linux.cgnet.plugins.module_utils import (
     _attached,
@@ -141,17 +141,13 @@ class Kernel:
         Attaching and detaching lsm_cgroup at once can use freed memory in
         kernels without 56145d237385 (CVE-2026-23319).
         """
-        return self._locked(fcntl.LOCK_EX)
+        return _lock.held(LOCK, fcntl.LOCK_EX, lambda: _pins.tidy(self.layout))
 
     def reading(self) -> contextlib.AbstractContextManager[None]:
         """No run changes anything meanwhile, but for a reader: who holds the lock stops runs."""
-        return contextlib.nullcontext() if self.reader else self._locked(fcntl.LOCK_SH)
-
-    @contextlib.contextmanager
-    def _locked(self, operation: int) -> Iterator[None]:
-        """The lock's file goes with the last of ours."""
-        with _lock.held(LOCK, operation, lambda: not self.names()):
-            yield
+        if self.reader:
+            return contextlib.nullcontext()
+        return _lock.held(LOCK, fcntl.LOCK_SH, lambda: not os.path.lexists(self.layout.root))
 
     # Looking
 
@@ -346,10 +342,7 @@ class Kernel:
                 os.rename(directory, aside)
             directory = aside
         self._remove(directory)
-        for directory in (self.layout.object(name), self.layout.root):
-            if not _listed(directory):
-                with contextlib.suppress(FileNotFoundError):
-                    os.rmdir(directory)
+        _pins.tidy(self.layout)
 
     def _remove(self, directory: str) -> None:
         """Remove a directory of pins; no symbolic link is followed out of it."""

@@ -81,6 +81,21 @@ def require_ours(layout: Layout, name: str) -> None:
                 _require_named(below, part)
 
 
+def tidy(layout: Layout) -> bool:
+    """Remove those of our directories that are empty, as a run that was killed may leave them.
+
+    Returns whether nothing of ours is left.
+    """
+    root = layout.root
+    if not os.path.isdir(root) or os.path.islink(root):
+        return not os.path.lexists(root)
+    objects = [path for name, path in _entries(root) if is_name(name) and not os.path.islink(path)]
+    for directory in (*objects, root):
+        if os.path.isdir(directory) and not os.listdir(directory):
+            os.rmdir(directory)
+    return not os.path.lexists(root)
+
+
 def _require_links(directory: str) -> None:
     """HostError where a directory has anything but directories of pins; see require_link()."""
     for cgroup, path in _entries(directory):

@@ -10,6 +10,8 @@ CgnetError
 ├── ConflictError     programs of others stand in the way; nothing was changed
 ├── ObjectError       a BPF object that can't be used
 ├── KernelError       the kernel refused a call; carries errno
+├── DeadlineError     a call that does not return, or a lock that others hold for too long
+├── KilledError       the process that did the work was killed
 └── VerifyError       after applying, the kernel still isn't as declared
 
 Every message says what, where and the remedy. Nothing here speaks Ansible.
@@ -19,6 +21,7 @@ from __future__ import annotations
 
 import errno as _errno
 import os
+from typing import Any
 
 
 def shown(value: object) -> str:
@@ -34,6 +37,17 @@ def shown(value: object) -> str:
 
 class CgnetError(Exception):
     """The root: catch this to catch all of ours and nothing else."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled, an error is its message and its attributes, whatever made them."""
+        return _unpickled, (type(self), self.args, dict(vars(self)))
+
+
+def _unpickled(kind: type[CgnetError], args: tuple[Any, ...], attributes: dict[str, Any]) -> Any:
+    error = kind.__new__(kind)
+    error.args = args
+    vars(error).update(attributes)
+    return error
 
 
 class InputError(CgnetError):
@@ -95,6 +109,24 @@ class KernelError(CgnetError):
         if log:
             message += "\nThe verifier's last words:\n" + "\n".join(log.splitlines()[-12:])
         super().__init__(message)
+
+
+class DeadlineError(CgnetError):
+    """A call that has not returned for too long: which, how it stands now, and the remedy."""
+
+    def __init__(self, call: str, seconds: float, state: str, remedy: str) -> None:
+        super().__init__(f"{call} has not returned for {seconds:.0f} s: {state}. {remedy}.")
+
+
+class KilledError(CgnetError):
+    """The process that did the work: by what it was killed, and what it did then."""
+
+    def __init__(self, pid: int, killer: str, doing: str) -> None:
+        super().__init__(
+            f"process {pid}, which did the work, was ended by {killer} during {doing}. "
+            "The kernel's log (dmesg) tells whether memory was short. Run the task again, "
+            "which goes on from where it was."
+        )
 
 
 class VerifyError(CgnetError):

@@ -12,12 +12,16 @@ import pytest
 from ansible_collections.linux.cgnet.plugins.module_utils import _errors
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
     CgnetError,
+    DeadlineError,
     HostError,
     InputError,
     KernelError,
+    KilledError,
     ObjectError,
     UnsupportedError,
 )
+
+from tests.unit.errors import EXAMPLES
 
 
 @pytest.mark.parametrize(
@@ -60,6 +64,16 @@ from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
             KernelError("loading x", errno.EACCES, "Mend it", "R0 invalid\nfailed\n"),
             "loading x: EACCES (Permission denied). Mend it.\n"
             "The verifier's last words:\nR0 invalid\nfailed",
+        ),
+        (
+            DeadlineError("bpf_link_create", 120.4, "process 7 hangs in it", "Reboot"),
+            "bpf_link_create has not returned for 120 s: process 7 hangs in it. Reboot.",
+        ),
+        (
+            KilledError(7, "SIGKILL", "bpf_object__load"),
+            "process 7, which did the work, was ended by SIGKILL during bpf_object__load. The "
+            "kernel's log (dmesg) tells whether memory was short. Run the task again, which goes "
+            "on from where it was.",
         ),
     ],
 )
@@ -107,6 +121,11 @@ def test_the_tree_in_the_docstring_is_the_hierarchy() -> None:
     drawn = re.findall(r"^[├└]── (\w+)", str(_errors.__doc__), re.MULTILINE)
     assert drawn == [found.__name__ for found in CgnetError.__subclasses__() if _here(found)]
     assert [found for found in vars(_errors).values() if _root(found)] == [CgnetError]
+
+
+def test_there_is_an_example_of_each_class() -> None:
+    ours = [found for found in CgnetError.__subclasses__() if _here(found)]
+    assert [type(error) for error in EXAMPLES] == ours
 
 
 def _here(found: type) -> bool:

@@ -171,18 +171,22 @@ def test_what_is_pure_does_no_io(path: Path) -> None:
     assert called <= {"strerror"}
 
 
-def test_four_files_call_shared_libraries() -> None:
+def test_five_files_call_shared_libraries() -> None:
     loaders = ("CDLL", "PyDLL", "cdll", "pydll", "pythonapi", "LoadLibrary", "dlopen")
-    assert with_word(FILES, *loaders) == ["_cgroup", "_libbpf", "_sockets", "_systemd"]
+    assert with_word(FILES, *loaders) == ["_cgroup", "_libbpf", "_sockets", "_systemd", "_worker"]
 
 
-def test_no_process_is_started_on_a_host() -> None:
+def test_no_program_is_started_on_a_host() -> None:
     starters = {"subprocess", "multiprocessing", "pty", "asyncio"}
     assert [path.stem for path in ON_HOSTS if imports(path) & starters] == []
-    calls = ("system", "popen", "fork", "forkpty", "posix_spawn", "posix_spawnp", "startfile")
+    calls = ("system", "popen", "forkpty", "posix_spawn", "posix_spawnp", "startfile")
     calls += tuple(f"{call}{how}" for call in ("exec", "spawn") for how in ("v", "ve", "vp", "vpe"))
     calls += tuple(f"{call}{how}" for call in ("exec", "spawn") for how in ("l", "le", "lp", "lpe"))
     assert with_word(ON_HOSTS, *calls, "run_command") == []
+
+
+def test_one_file_on_a_host_forks() -> None:
+    assert with_word(ON_HOSTS, "fork") == ["_worker"]
 
 
 def test_one_file_on_the_controller_starts_processes() -> None:

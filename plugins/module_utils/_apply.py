@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
+from ansible_collections.linux.cgnet.plugins.module_utils import _worker
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import KernelError
 from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     BpfObject,
@@ -28,6 +29,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
     Retrofit,
     Share,
     Store,
+    describe,
 )
 
 
@@ -79,15 +81,21 @@ def apply(
     name: str,
     bpf_object: BpfObject | None = None,
     data: bytes = b"",
+    paths: dict[int, str] | None = None,
 ) -> None:
-    """Carry out a plan in its order. Raises KernelError at the first call that fails."""
+    """Carry out a plan in its order. Raises KernelError at the first call that fails.
+
+    `paths` is cgroup id → path, for the errors.
+    """
     for action in actions:
-        try:
-            _do(action, kernel, name, bpf_object, data)
-        except OSError as error:  # of a directory of pins, or of a cgroup's file
-            what = f"{type(action).__name__.lower()} of {name}, version {action.version}"
-            where = f" ({error.filename})" if error.filename else ""
-            raise KernelError(what + where, error.errno or 0) from error
+        step = describe(action, paths or {})
+        what = ", ".join(f"{key} {value}" for key, value in step.items())
+        with _worker.doing(what):
+            try:
+                _do(action, kernel, name, bpf_object, data)
+            except OSError as error:  # of a directory of pins, or of a cgroup's file
+                where = f" ({error.filename})" if error.filename else ""
+                raise KernelError(f"{what}{where}", error.errno or 0) from error
 
 
 def _do(

@@ -24,6 +24,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
     KernelError,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._model import Cgroup
+from ansible_collections.linux.cgnet.plugins.module_utils._worker import doing
 
 # FILEID_KERNFS (linux/exportfs.h, since 5.5): a handle that is a kernfs node's id.
 _FILEID_KERNFS = 0xFE
@@ -253,7 +254,8 @@ class Hierarchy:
             for number in ids:
                 handle = _FileHandle(8, _FILEID_KERNFS, number)
                 flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-                fd = libc.open_by_handle_at(mount, ctypes.byref(handle), flags)
+                with doing("open_by_handle_at"):
+                    fd = libc.open_by_handle_at(mount, ctypes.byref(handle), flags)
                 if fd < 0:
                     problem = ctypes.get_errno()
                     if problem == errno.ESTALE:

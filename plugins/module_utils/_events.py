@@ -30,7 +30,7 @@ def take(folder: str) -> list[bytes]:
 
     called = _libbpf.SAMPLE(sample)  # it must live as long as libbpf may call it
     libbpf = _libbpf.library()
-    with _libbpf.closing(_libbpf.get(path)) as fd:
+    with _libbpf.pinned(path) as fd:
         ring = libbpf.call("ring_buffer__new", fd, called, None, None)
         try:
             libbpf.call("ring_buffer__consume", ring)

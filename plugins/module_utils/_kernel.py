@@ -138,6 +138,8 @@ class Kernel:
     def lock(self) -> contextlib.AbstractContextManager[None]:
         """One run at a time on a host; the lock of a process that died is free.
 
+        Who waits for too long is told which process holds it (_worker.LOCK_SECONDS).
+
         Attaching and detaching lsm_cgroup at once can use freed memory in
         kernels without 56145d237385 (CVE-2026-23319).
         """
@@ -199,7 +201,7 @@ class Kernel:
         states = {}
         for program in _listed(self.layout.links(name, version, cgroup)):
             path = self.layout.link(name, version, cgroup, program)
-            with _libbpf.closing(_libbpf.get(path)) as fd:
+            with _libbpf.pinned(path) as fd:
                 link = _pins.require_link(fd, path, programs)
             attached = link.cgroup_id == cgroup
             states[program] = attached and link.prog_id == programs.get(program)
@@ -259,7 +261,7 @@ class Kernel:
 
     def _link(self, name: str, version: str, cgroup: Cgroup, program: Program) -> int:
         """A new link of a pinned program to a cgroup; it goes when its descriptor does."""
-        with _libbpf.closing(_libbpf.get(self.layout.program(name, version, program.name))) as fd:
+        with _libbpf.pinned(self.layout.program(name, version, program.name)) as fd:
             kind = _libbpf.attach_type(program.section)
             try:
                 return int(self.libbpf.call("bpf_link_create", fd, cgroup.fd, kind, None))
@@ -320,7 +322,7 @@ class Kernel:
         Where another link than ours is pinned, that is not ours to detach.
         """
         path = self.layout.link(name, version, cgroup, program)
-        with _libbpf.closing(_libbpf.get(path)) as fd:
+        with _libbpf.pinned(path) as fd:
             if _attached.is_link_of(fd, cgroup, program):
                 self.libbpf.call("bpf_link_detach", fd)
         os.unlink(path)

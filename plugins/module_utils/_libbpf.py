@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from ctypes import POINTER, c_char_p, c_int, c_int32, c_size_t, c_uint32, c_uint64, c_void_p
 from typing import Any, TypeVar
 
+from ansible_collections.linux.cgnet.plugins.module_utils import _worker
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import HostError, KernelError
 
 # struct bpf_link_info's union: a struct of its own for links of type cgroup.
@@ -220,7 +221,8 @@ class Library:
 
     def call(self, name: str, *args: Any) -> Any:
         """Call a function of the table by its name."""
-        return getattr(self, name)(*args)
+        with _worker.doing(name):
+            return getattr(self, name)(*args)
 
 
 @functools.cache
@@ -267,6 +269,13 @@ def kind(fd: int) -> str:
     """What a descriptor is of: "prog", "map" or "link"."""
     name = os.readlink(f"/proc/self/fd/{fd}")  # anon_inode:bpf-prog, bpf-map, bpf_link
     return name.rpartition(":bpf")[2][1:]
+
+
+@contextlib.contextmanager
+def pinned(path: str) -> Iterator[int]:
+    """A descriptor, as of get(), that is closed in the end. What is called on it is named so."""
+    with _worker.doing(path), closing(get(path)) as fd:
+        yield fd
 
 
 def keys(fd: int) -> Iterator[int]:

@@ -43,7 +43,7 @@ def loaded(data: bytes, wanted: set[str], pinned: str) -> Iterator[int]:
             libbpf.call("bpf_program__set_autoload", pointer, name in wanted)
         for name, pointer in _each(handle, "map"):
             if pinned and os.path.exists(f"{pinned}/{name}"):
-                with _libbpf.closing(_libbpf.get(f"{pinned}/{name}")) as fd:
+                with _libbpf.pinned(f"{pinned}/{name}") as fd:
                     libbpf.call("bpf_map__reuse_fd", pointer, fd)
         try:
             libbpf.call("bpf_object__load", handle)

@@ -10,7 +10,7 @@ import fcntl
 import os
 from collections.abc import Callable, Iterator
 
-from ansible_collections.linux.cgnet.plugins.module_utils import _libbpf
+from ansible_collections.linux.cgnet.plugins.module_utils import _libbpf, _worker
 
 
 def _stands_at(path: str, fd: int) -> bool:
@@ -43,7 +43,8 @@ def held(path: str, operation: int, spent: Callable[[], bool]) -> Iterator[None]
     while True:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with _libbpf.closing(fd):
-            fcntl.flock(fd, operation)
+            with _worker.doing(path, _worker.LOCK_SECONDS, lock=True):
+                fcntl.flock(fd, operation)
             if not _stands_at(path, fd):
                 continue
             try:

@@ -128,7 +128,7 @@ def _require_named(directory: str, kind: str) -> None:
     """
     found = _pins(directory, kind)
     for path in found.values():
-        with _libbpf.closing(_libbpf.get(path)) as fd:
+        with _libbpf.pinned(path) as fd:
             _require_kind(fd, path, kind)
             shape = _libbpf.ProgInfo() if kind == "prog" else _libbpf.MapInfo()
             named = _libbpf.info(fd, shape).name.decode(errors="replace")

@@ -154,15 +154,15 @@ def _carry_out(job: Job, kernel: Kernel, params: Mapping[str, Any], check: bool)
             if params["_object_path"] is None:
                 return {"changed": False, "object_needed": True}
             data = read_object(job.bpf_object, params["_object_path"])
-        with _taken_back(kernel, job.name, observed):
+        with _taken_back(kernel, job.name, observed, paths):
             first = actions[: _plan.late(actions)]
-            _apply.apply(first, kernel, job.name, job.bpf_object, data)
+            _apply.apply(first, kernel, job.name, job.bpf_object, data, paths)
             observed = job.observe(kernel)
             left = job.plan(observed)
             _require_none(left[: _plan.late(left)], paths)
         job.require()
         if left:
-            _apply.apply(left, kernel, job.name)
+            _apply.apply(left, kernel, job.name, paths=paths)
             observed = job.observe(kernel)
             _require_none(job.plan(observed), paths)
         result["warnings"] = [*warnings, *map(str, observed.left)]
@@ -180,13 +180,16 @@ def _require_none(left: Sequence[_plan.Action], paths: dict[int, str]) -> None:
 
 
 @contextlib.contextmanager
-def _taken_back(kernel: Kernel, name: str, before: Observed) -> Iterator[None]:
+def _taken_back(
+    kernel: Kernel, name: str, before: Observed, paths: dict[int, str]
+) -> Iterator[None]:
     """Return to what was there before if what is done meanwhile fails; an error of ours says so."""
     try:
         yield
     except Exception as error:
         try:
-            _apply.apply(_plan.back(before, kernel.observe(name)), kernel, name)
+            steps = _plan.back(before, kernel.observe(name))
+            _apply.apply(steps, kernel, name, paths=paths)
             lost = _plan.lost(before, kernel.observe(name))
             problem = f"no longer attached: {lost}." if lost else ""
         except CgnetError as another:

@@ -17,6 +17,7 @@ from typing import TypeVar
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import HostError, KernelError
 from ansible_collections.linux.cgnet.plugins.module_utils._libbpf import closing
 from ansible_collections.linux.cgnet.plugins.module_utils._model import Cgroup
+from ansible_collections.linux.cgnet.plugins.module_utils._worker import doing
 
 T = TypeVar("T")
 
@@ -47,7 +48,8 @@ class Holding:
 def _looking(call: str, look: Callable[[], T], gone: T, remedy: str = _REMEDY) -> T:
     """What a look at another process or a cgroup returns, or `gone` where that went."""
     try:
-        return look()
+        with doing(call):
+            return look()
     except OSError as error:
         if error.errno in _GONE:
             return gone

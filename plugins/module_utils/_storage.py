@@ -11,7 +11,7 @@ import errno
 import os
 from collections.abc import Generator, Iterator
 
-from ansible_collections.linux.cgnet.plugins.module_utils import _libbpf
+from ansible_collections.linux.cgnet.plugins.module_utils import _libbpf, _worker
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import KernelError
 
 _GOVERNING = "governing"
@@ -32,14 +32,15 @@ def _maps(folder: str, write: bool) -> Generator[tuple[str, int], None, None]:
     except FileNotFoundError:
         pinned = []
     for name in pinned:
-        try:
-            fd = _libbpf.get(f"{folder}/{name}", write)
-        except KernelError as error:
-            if os.geteuid() != 0 and error.errno in (errno.EACCES, errno.ENOENT):
-                continue
-            raise
-        with _libbpf.closing(fd):
-            yield name, fd
+        with _worker.doing(f"{folder}/{name}"):
+            try:
+                fd = _libbpf.get(f"{folder}/{name}", write)
+            except KernelError as error:
+                if os.geteuid() != 0 and error.errno in (errno.EACCES, errno.ENOENT):
+                    continue
+                raise
+            with _libbpf.closing(fd):
+                yield name, fd
 
 
 def ids(folder: str) -> set[int]:
@@ -164,7 +165,7 @@ def owner(folder: str, socket: int) -> int:
     key = ctypes.byref(ctypes.c_int(socket))
     if not os.path.exists(f"{folder}/{_MARKS}"):
         return 0
-    with _libbpf.closing(_libbpf.get(f"{folder}/{_MARKS}")) as fd:
+    with _libbpf.pinned(f"{folder}/{_MARKS}") as fd:
         mark = (ctypes.c_uint64 * 2)()  # struct mark of priority.bpf.h: the cgroup comes first
         if _libbpf.info(fd, _libbpf.MapInfo()).value_size != ctypes.sizeof(mark):
             raise KernelError(f"{folder}/{_MARKS} has marks of another size", errno.EINVAL)

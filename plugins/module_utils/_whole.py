@@ -43,7 +43,7 @@ def look(programs: str, maps: str) -> tuple[dict[str, int], tuple[str, ...]]:
     used: set[int] = set()
     for pin in listed:
         ids = (ctypes.c_uint32 * _MAPS)()
-        with _libbpf.closing(_libbpf.get(f"{programs}/{pin}")) as fd:
+        with _libbpf.pinned(f"{programs}/{pin}") as fd:
             told = _libbpf.info(fd, _libbpf.ProgInfo(nr_map_ids=_MAPS, map_ids=ids))
         found[pin] = told.id
         used.update(ids[: told.nr_map_ids])

@@ -15,6 +15,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils import (
     _programs,
     _raw_xmit,
     _reconcile,
+    _worker,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import CgnetError
 
@@ -24,7 +25,7 @@ _INTERNAL = {"_object": {"type": "dict"}, "_object_path": {"type": "path"}}
 
 def _run(module: AnsibleModule, work: Callable[[Mapping[str, Any]], dict[str, Any]]) -> None:
     try:
-        result = work(module.params)
+        result = _worker.run(lambda: work(module.params))
     except CgnetError as error:
         module.fail_json(msg=str(error), error=type(error).__name__)
     for warning in result.pop("warnings", ()):

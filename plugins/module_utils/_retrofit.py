@@ -16,7 +16,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 
-from ansible_collections.linux.cgnet.plugins.module_utils import _sockets
+from ansible_collections.linux.cgnet.plugins.module_utils import _sockets, _worker
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import HostError, KernelError
 from ansible_collections.linux.cgnet.plugins.module_utils._model import Left, Target
 
@@ -87,9 +87,9 @@ def _enter(cgroup: str) -> None:
 
 
 def _differing(target: Target) -> Iterator[tuple[_sockets.Holding, socket.socket]]:
-    """The sockets of a target that have another priority, each once, but for this process's own."""
+    """The sockets of a target that have another priority, each once, but for this run's own."""
     seen: set[int] = set()
-    for process in sorted(_sockets.processes(target.cgroup, target.nearer) - {os.getpid()}):
+    for process in sorted(_sockets.processes(target.cgroup, target.nearer) - _worker.own()):
         for each in _sockets.held(process):
             if each.inode in seen:
                 continue

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -13,15 +14,10 @@ from typing import Any
 import pytest
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.linux.cgnet.plugins.module_utils import _info, _kernel
+from ansible_collections.linux.cgnet.plugins.module_utils import _info, _kernel, _worker
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
     CgnetError,
     HostError,
-    InputError,
-    KernelError,
-    ObjectError,
-    UnsupportedError,
-    VerifyError,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._model import Cgroup
 from ansible_collections.linux.cgnet.plugins.modules import (
@@ -33,6 +29,7 @@ from ansible_collections.linux.cgnet.plugins.modules import (
 
 from tests.shown import IN_HOST
 from tests.unit.conftest import entry, handed
+from tests.unit.errors import EXAMPLES
 from tests.unit.fake_kernel import HOST, FakeKernel
 
 Module = Callable[..., dict[str, Any]]
@@ -52,6 +49,20 @@ def module(capsys: pytest.CaptureFixture[str]) -> Module:
     return task
 
 
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The work is done in the test's own process: what becomes of the host can be looked at."""
+    monkeypatch.setattr(_worker, "run", lambda work: work())
+
+
+MAINS = [
+    (cgnet_policy.main, {"policies": []}),
+    (cgnet_program.main, {"name": "mine"}),
+    (cgnet_raw_xmit.main, {}),
+    (cgnet_info.main, {}),
+]
+
+
 def raising(error: BaseException) -> Callable[..., None]:
     def opens(reader: bool = False) -> None:
         raise error
@@ -62,6 +73,7 @@ def raising(error: BaseException) -> Callable[..., None]:
 # Results.
 
 
+@pytest.mark.usefixtures("in_process")
 def test_a_policy_is_applied_and_the_result_is_returned(
     host: FakeKernel, a: Cgroup, module: Module, shipped: dict[str, Any]
 ) -> None:
@@ -79,6 +91,7 @@ def test_a_policy_is_applied_and_the_result_is_returned(
     assert host.attached(a) == {"policy_setsockopt", "policy_lsm_setsockopt"}
 
 
+@pytest.mark.usefixtures("in_process")
 def test_a_program_is_attached(
     host: FakeKernel, a: Cgroup, module: Module, shipped: dict[str, Any]
 ) -> None:
@@ -87,6 +100,7 @@ def test_a_program_is_attached(
     assert host.attached(a) == {"policy_holder"}
 
 
+@pytest.mark.usefixtures("in_process")
 def test_a_cgroup_is_held(
     host: FakeKernel, a: Cgroup, module: Module, sender: dict[str, Any]
 ) -> None:
@@ -106,6 +120,7 @@ def test_the_facts_are_told(host: FakeKernel, module: Module) -> None:
     assert result == {**_info.gather({}), "status": 0}
 
 
+@pytest.mark.usefixtures("in_process")
 @pytest.mark.parametrize(
     ("main", "args"),
     [
@@ -152,23 +167,8 @@ def test_warnings_are_ansibles(
 # Errors.
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        InputError("policies[0].tos", "x", "a DSCP name"),
-        HostError("bpffs is not mounted", "Mount it"),
-        UnsupportedError("a.slice", "priority", "no bpf", "Boot another kernel"),
-        ObjectError("mine", "it has no BTF", "Compile it with -g"),
-        KernelError("bpf_obj_get", 1, "Become root"),
-        VerifyError("After applying, the kernel is not as declared"),
-    ],
-    ids=lambda error: type(error).__name__,
-)
-@pytest.mark.parametrize(
-    ("main", "args"),
-    [(cgnet_policy.main, {"policies": []}), (cgnet_program.main, {"name": "mine"}),
-     (cgnet_raw_xmit.main, {}), (cgnet_info.main, {})],
-)  # fmt: skip
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize(("main", "args"), MAINS)
 def test_an_error_of_ours_fails_the_task_with_its_words_and_its_kind(
     monkeypatch: pytest.MonkeyPatch, module: Module, main: Callable[[], None],
     args: dict[str, Any], error: CgnetError,
@@ -183,8 +183,24 @@ def test_an_error_of_ours_fails_the_task_with_its_words_and_its_kind(
 
 def test_an_error_that_is_not_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_kernel.Kernel, "open", raising(ZeroDivisionError()))
-    with patch_module_args({}), pytest.raises(ZeroDivisionError):
+    with patch_module_args({}), pytest.raises(RuntimeError, match=r"\nZeroDivisionError\n"):
         cgnet_info.main()
+
+
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize(("main", "args"), MAINS)
+def test_the_work_is_done_in_a_process_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, module: Module, main: Callable[[], None],
+    args: dict[str, Any], check: bool,
+) -> None:  # fmt: skip
+    def opens(reader: bool = False) -> None:
+        raise HostError(f"processes {os.getpid()} {os.getppid()}", "None")
+
+    monkeypatch.setattr(_kernel.Kernel, "open", opens)
+    _word, pid, parent = (
+        module(main, **args, _ansible_check_mode=check)["msg"].split(".")[0].split()
+    )
+    assert (pid != str(os.getpid()), parent) == (True, str(os.getpid()))
 
 
 def test_a_wrong_policy_is_told_with_its_field(

@@ -11,7 +11,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from ansible_collections.linux.cgnet.plugins.module_utils import _retrofit, _sockets
+from ansible_collections.linux.cgnet.plugins.module_utils import _retrofit, _sockets, _worker
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import HostError, KernelError
 from ansible_collections.linux.cgnet.plugins.module_utils._model import Cgroup, Left, Target
 
@@ -44,6 +44,14 @@ def test_sockets_that_differ_are_counted_and_given_it(group: Cgroup, tmp_path: P
         _retrofit.give(target)
         assert _retrofit.look(target, None) == (0, ())
         assert [priority(sock) for sock in (one, two, udp)] == [VALUE, 0, VALUE]
+
+
+def test_the_sockets_of_a_run_are_left_out(group: Cgroup, tmp_path: Path) -> None:
+    """The worker's, and those of the module that waits for it."""
+    target = Target(group, VALUE, ANY)
+    tasks(tmp_path, [os.getpid()])
+    with socket.socket():
+        assert _worker.run(lambda: _retrofit.look(target, None)) == (0, ())
 
 
 def test_a_socket_of_several_processes_counts_once(group: Cgroup, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
+    ConflictError,
     DeadlineError,
     HostError,
     InputError,
@@ -20,6 +21,7 @@ EXAMPLES = [
     InputError("policies[0].tos", "x", "a DSCP name"),
     HostError("bpffs is not mounted", "Mount it"),
     UnsupportedError("a.slice", "priority", "no bpf", "Boot another kernel"),
+    ConflictError("policy_bind4", "program 7 (theirs) forbids it", "Detach that"),
     ObjectError("mine", "it has no BTF", "Compile it with -g"),
     KernelError("bpf_obj_get", 1, "Become root", "R0 invalid"),
     DeadlineError("bpf_link_create", 120.0, "process 7 still hangs in it", "Reboot the host"),

@@ -18,7 +18,7 @@ import runpy
 import sys
 
 from ansible.module_utils import basic
-from ansible_collections.linux.cgnet.plugins.module_utils import _kernel, _names, _policy
+from ansible_collections.linux.cgnet.plugins.module_utils import _kernel, _names, _policy, _worker
 
 from tests.unit.fake_kernel import FakeKernel
 
@@ -36,6 +36,7 @@ def main(mount: str) -> None:
     """Let the modules find the fake kernel."""
     kernel = FakeKernel(alive(mount), size=_policy.SIZE, mount=mount)
     setattr(_kernel.Kernel, "open", lambda reader=False: kernel)  # noqa: B010
+    setattr(_worker, "run", lambda work: work())  # noqa: B010  a worker would keep its changes
     tasks = sys.stdin.buffer.readlines()
     sys.argv[1:] = []
     for task in tasks:

@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.linux.cgnet.plugins.module_utils import _errors
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
     CgnetError,
+    ConflictError,
     DeadlineError,
     HostError,
     InputError,
@@ -47,6 +48,11 @@ from tests.unit.errors import EXAMPLES
             UnsupportedError("a.slice", "priority", "no bpf", "Boot another kernel"),
             "a.slice: priority can't be enforced on this host: no bpf. Nothing was changed. "
             "Boot another kernel.",
+        ),
+        (
+            ConflictError("policy_bind4", "program 7 (theirs) forbids it", "Detach that"),
+            "policy_bind4 can't be attached: program 7 (theirs) forbids it. Nothing was changed. "
+            "Detach that.",
         ),
         (
             ObjectError("mine", "it has no BTF", "Compile it with -g"),

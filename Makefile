@@ -95,7 +95,7 @@ kernel-%: test-objects ## the same for one kernel, with the contract over the re
 	$(call in-guest,$*,,tests/kernel tests/contract --kernel=real)
 
 .PHONY: threats
-threats: setup ## every row of threat-table.md and guarantees.md names tests that ran: after the kernel tests
+threats: setup ## every row of threat-table.md and guarantees.md names tests that ran: after unit and kernel tests
 	@mkdir -p $(JUNIT)/threats
 	KERNELS="$(KERNELS)" pytest tests/threats --junitxml=$(JUNIT)/threats/threats.xml
 

@@ -19,5 +19,5 @@ ROWS = [
 
 
 def named(row: str) -> list[tuple[str, str]]:
-    """File of tests/kernel and function of each test that a row ends with."""
-    return re.findall(r"`(test_\w+\.py)::(test_\w+)`", row.rsplit(" | ", 1)[1])
+    """File, below tests/kernel unless it says unit/, and function of each test of a row's end."""
+    return re.findall(r"`((?:unit/[\w/]+/)?test_\w+\.py)::(test_\w+)`", row.rsplit(" | ", 1)[1])

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Every row of the threat table and of the guarantees names tests that ran.
 
-`make threats` runs this after the kernel tests. KERNELS names the guests whose
-results are looked at, in .build/junit.
+`make threats` runs this after the unit and the kernel tests, whose results are in
+.build/junit. KERNELS names the guests that are looked at.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ KERNELS = os.environ["KERNELS"].split()
 
 
 @functools.cache
-def outcomes(kernel: str) -> dict[tuple[str, str], set[str]]:
-    """File and function → the outcomes of its cases on a kernel."""
+def outcomes(results: str) -> dict[tuple[str, str], set[str]]:
+    """File and function → the outcomes of its cases, of a file of results."""
     found: dict[tuple[str, str], set[str]] = {}
-    tree = ET.parse(ROOT / f".build/junit/kernel-{kernel}/kernel.xml")
+    tree = ET.parse(ROOT / ".build/junit" / results)
     for case in tree.iter("testcase"):
-        file = case.get("classname", "").rpartition(".")[2] + ".py"
+        path = case.get("classname", "").replace(".", "/").removeprefix("tests/")
+        file = path.removeprefix("kernel/") + ".py"
         function = case.get("name", "").partition("[")[0]
         failed = case.find("failure") is not None or case.find("error") is not None
         outcome = "skipped" if case.find("skipped") is not None else "passed"
@@ -35,8 +36,10 @@ def outcomes(kernel: str) -> dict[tuple[str, str], set[str]]:
 
 
 def ran(file: str, function: str) -> dict[str, list[str]]:
-    """Kernel → the outcomes there of a test's cases, none where it did not run."""
-    return {each: sorted(outcomes(each).get((file, function), ())) for each in KERNELS}
+    """Results → the outcomes there of a test's cases, none where it did not run."""
+    kernels = [f"kernel-{each}/kernel.xml" for each in KERNELS]
+    results = ["unit/unit.xml"] if file.startswith("unit/") else kernels
+    return {each: sorted(outcomes(each).get((file, function), ())) for each in results}
 
 
 def test_there_are_kernels() -> None:

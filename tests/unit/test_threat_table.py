@@ -15,8 +15,9 @@ from tests.threats.table import ROOT, ROWS, named
 
 @functools.cache
 def found_in(name: str) -> frozenset[str]:
-    """The names of the tests in a file of tests/kernel."""
-    tree = ast.parse((ROOT / "tests/kernel" / name).read_text(encoding="utf-8"))
+    """The names of the tests in a file, below tests/kernel unless it says unit/."""
+    folder = ROOT / ("tests" if name.startswith("unit/") else "tests/kernel")
+    tree = ast.parse((folder / name).read_text(encoding="utf-8"))
     functions = (node.name for node in tree.body if isinstance(node, ast.FunctionDef))
     return frozenset(name for name in functions if name.startswith("test_"))
 

@@ -179,12 +179,9 @@ def job(
         after: dict[str, Any] = {}
         for held_version, loaded in observed.versions.items():
             for cgroup, held in loaded.cgroups.items():
-                if held.attached:
-                    path = observed.alive.get(cgroup, f"id {cgroup} (gone)")
+                if held.attached and cgroup in observed.alive:
                     entry = {"version": held_version, "programs": sorted(held.attached)}
-                    before[path] = entry
-                    if cgroup in observed.alive:
-                        after[path] = entry
+                    before[observed.alive[cgroup]] = after[observed.alive[cgroup]] = entry
         for want in wants(observed):
             if want.programs:
                 names = sorted(program.name for program in want.programs)

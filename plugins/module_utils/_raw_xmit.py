@@ -99,9 +99,7 @@ def prepare(params: Mapping[str, Any], kernel: Kernel) -> Job:
     def diff(
         observed: Observed, actions: tuple[Action, ...]
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        held = {cgroup for loaded in observed.versions.values() for cgroup in loaded.cgroups}
-        dead = [(f"id {cgroup} (gone)", cgroup) for cgroup in sorted(held - set(observed.alive))]
-        before = {path: shown for path, c in dead if (shown := _shown(observed, c, ""))}
+        before: dict[str, Any] = {}
         after: dict[str, Any] = {}
         for want in job.wants(observed) if actions else ():
             path = want.cgroup.path

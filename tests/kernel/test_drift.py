@@ -162,7 +162,7 @@ CHANGES: dict[str, Change] = {
     ),
     "another link in its place": Change(replace_the_link, policy_and(detached=["policy_bind4"])),
     "a program's pin": Change(
-        lost("prog/policy_bind4"), policy_and(**ASIDE, detached=["policy_bind4"]),
+        lost("prog/policy_bind4"), policy_and(**ASIDE),
         damaged("the program policy_bind4, which runs, is not pinned"),
     ),
     "the pin of a program that it does not use": Change(

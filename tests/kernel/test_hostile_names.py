@@ -188,7 +188,7 @@ def test_a_policy_through_a_link_that_is_swapped_is_one_cgroups(tmp_path: Path) 
 def test_another_mount_below_the_hierarchy_is_no_cgroup(tmp_path: Path) -> None:
     """As it was: what is mounted over a cgroup hides it."""
     with groups() as make:
-        make("ours/below")
+        make("ours"), make("ours/below")
         os.makedirs(f"{tmp_path}/below")
 
         def refusal() -> str:

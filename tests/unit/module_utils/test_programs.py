@@ -303,7 +303,8 @@ def test_the_diff_is_programs_and_version_by_cgroup(
         "after": {"a.slice": two, "b.slice": two},
     }
     host.kill(b)
+    left = {"gone": "its cgroup was removed", "left": ["count"]}
     assert attach("mine", ["a.slice"])["diff"] == {
-        "before": {"a.slice": two, f"id {b.id} (gone)": two},
+        "before": {"a.slice": two, f"id {b.id} (gone)": left},
         "after": {},
     }

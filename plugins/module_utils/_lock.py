@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 
 from ansible_collections.linux.cgnet.plugins.module_utils import _libbpf, _worker
+from ansible_collections.linux.cgnet.plugins.module_utils._errors import KernelError
 
 
 def _stands_at(path: str, fd: int) -> bool:
@@ -29,6 +30,15 @@ def _remove(path: str, fd: int) -> None:
         return
     if _stands_at(path, fd):  # while a shared lock becomes another, somebody may come between
         os.unlink(path)
+
+
+def _end(path: str, fd: int, spent: Callable[[], bool]) -> None:
+    """Remove the file if nothing is left that it is for. KernelError where that is refused."""
+    try:
+        if spent():
+            _remove(path, fd)
+    except OSError as error:
+        raise KernelError(f"removing {error.filename}", error.errno or 0) from error
 
 
 @contextlib.contextmanager
@@ -50,6 +60,5 @@ def held(path: str, operation: int, spent: Callable[[], bool]) -> Iterator[None]
             try:
                 yield
             finally:
-                if spent():
-                    _remove(path, fd)
+                _end(path, fd, spent)
             return

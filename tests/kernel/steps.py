@@ -19,20 +19,16 @@ OF_BPF = (
 )  # fmt: skip
 
 
-def before_change(step: int, meet: Callable[[str], None]) -> Callable[[], bool]:
-    """Call `meet` with the name of this process's step'th change before it is made.
+def before_changes(meet: Callable[[int, str], None]) -> None:
+    """Call `meet` with the number, from 1, and the name of each change before it is made.
 
-    For a task of a test's own, which ends with it. Returns what tells whether it came so far.
+    For a task of a test's own, which ends with it.
     """
     count = itertools.count(1)
-    came = False
 
     def stepped(name: str, change: Callable[..., Any]) -> Callable[..., Any]:
         def changing(*args: Any, **named: Any) -> Any:
-            nonlocal came
-            if next(count) == step:
-                came = True
-                meet(name)
+            meet(next(count), name)
             return change(*args, **named)
 
         return changing
@@ -41,4 +37,3 @@ def before_change(step: int, meet: Callable[[str], None]) -> Callable[[], bool]:
     for where, names in ((os, OF_FILES), (library, OF_BPF)):
         for name in names:
             setattr(where, name, stepped(name, getattr(where, name)))
-    return lambda: came

@@ -196,7 +196,7 @@ def test_that_all_lsm_hooks_are_taken_is_told_with_by_whom(
     what, run = ACTS[act]
     assert eventually(free_slots, 10) == 10
     with taken(theirs, ours.directory, *ALL[:5]), taken(theirs, f"{MOUNT}/above", *ALL[5:]):
-        said = conflict(lambda check: run(check))
+        said = conflict(run)
         assert said.startswith(f"{what} can't be attached: one kernel can have programs")
         for name in ALL:
             assert f"by {theirs.ids[name]} ({f'theirs_{name}'[:NAME]})" in said

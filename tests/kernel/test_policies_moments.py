@@ -22,7 +22,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._kernel import Kernel
 from tests.kernel import tasks
 from tests.kernel.conftest import Group, Shipped, apply, info, shipped
 from tests.kernel.seen import attached, everything, pins
-from tests.kernel.steps import before_change
+from tests.kernel.steps import before_changes
 from tests.kernel.tasks import Watch, bind, outcome, watching
 
 pytestmark = pytest.mark.usefixtures("alone", "quick")
@@ -190,7 +190,7 @@ def dying(step: int, work: Callable[[], object]) -> bool:
     """Do `work` in a task that is killed before its step'th change; whether it came so far."""
 
     def task() -> None:
-        before_change(step, lambda _name: os.kill(os.getpid(), signal.SIGKILL))
+        before_changes(lambda n, _name: os.kill(os.getpid(), signal.SIGKILL) if n == step else None)
         work()
 
     status = tasks.ended(tasks.start(task))

@@ -94,7 +94,8 @@ def test_what_fails_is_taken_back_or_has_no_effect_any_more(
             run(*wanted)
         except KernelError as error:
             message = str(error)
-        if not came():
+        else:
+            assert not came()
             break
         now = plain(host.observe("policy"))
         if message.endswith(" The host was returned to what it was."):
@@ -124,7 +125,8 @@ def test_an_upgrade_that_fails_leaves_the_older_version_as_it_was(
             run(*BOTH)
         except KernelError as error:
             message = str(error)
-        if not came():
+        else:
+            assert not came()
             break
         if message.endswith(" The host was returned to what it was."):
             taken_back += 1

@@ -236,7 +236,7 @@ def test_it_does_nothing_where_the_module_has_ended_already(
     """It is asked for after it is said that the worker ends with it; then init is its parent."""
     monkeypatch.setattr(_worker.os, "getppid", lambda: 1)
     assert " was ended by itself during the beginning." in refused(
-        KilledError, lambda: (tmp_path / "made").touch()
+        KilledError, (tmp_path / "made").touch
     )
     assert not (tmp_path / "made").exists()
 

@@ -81,17 +81,38 @@ def require_ours(layout: Layout, name: str) -> None:
                 _require_named(below, part)
 
 
+def _is_id(name: str) -> bool:
+    """Whether a directory can be that of a cgroup's links."""
+    return bool(re.fullmatch(r"0|[1-9][0-9]{0,19}", name)) and int(name) < 1 << 64
+
+
+def _is_directory(path: str) -> bool:
+    return os.path.isdir(path) and not os.path.islink(path)
+
+
 def tidy(layout: Layout) -> bool:
     """Remove those of our directories that are empty, as a run that was killed may leave them.
 
     Returns whether nothing of ours is left.
     """
     root = layout.root
-    if not os.path.isdir(root) or os.path.islink(root):
+    if not _is_directory(root):
         return not os.path.lexists(root)
-    objects = [path for name, path in _entries(root) if is_name(name) and not os.path.islink(path)]
-    for directory in (*objects, root):
-        if os.path.isdir(directory) and not os.listdir(directory):
+    objects = [path for name, path in _entries(root) if is_name(name)]
+    links = [
+        f"{path}/link"
+        for each in filter(_is_directory, objects)
+        for _version, path in _entries(each)
+        if _is_directory(path)
+    ]
+    cgroups = [
+        path
+        for each in filter(_is_directory, links)
+        for name, path in _entries(each)
+        if _is_id(name)
+    ]
+    for directory in (*cgroups, *objects, root):
+        if _is_directory(directory) and not os.listdir(directory):
             os.rmdir(directory)
     return not os.path.lexists(root)
 
@@ -99,7 +120,7 @@ def tidy(layout: Layout) -> bool:
 def _require_links(directory: str) -> None:
     """HostError where a directory has anything but directories of pins; see require_link()."""
     for cgroup, path in _entries(directory):
-        if not re.fullmatch(r"0|[1-9][0-9]{0,19}", cgroup) or int(cgroup) >= 1 << 64:
+        if not _is_id(cgroup):
             raise _strange(path, "of a name that is no cgroup's id", "a directory for each cgroup")
         _require_directory(path, "the directory of a cgroup's links")
         _pins(path, "link")

@@ -192,7 +192,8 @@ def test_a_link_that_something_else_detaches_meanwhile(
 
 
 def test_programs_that_store_nothing_are_attached_everywhere_or_nowhere(group: Make) -> None:
-    group("ours"), group("theirs")
+    group("ours"), group("theirs"), group("another")
+    raw_xmit("another")
     errors = walk(
         lambda: raw_xmit("ours", "theirs", state="absent"),
         lambda: raw_xmit("ours", "theirs"),

@@ -56,6 +56,8 @@ notes:
   - Everything is pinned below C(cgnet) in the host's bpffs. Nothing that is not pinned there is touched.
   - Where a program of others leaves no room, on the cgroup, above it, or on the LSM hooks of which one kernel has ten, the task
     fails before anything is changed and names it.
+  - A task is applied as one. Where a call fails, or the kernel is not as declared afterwards, the host is returned to what it was
+    before, and the error says so. What a run promises, and where that ends, is in C(docs/guarantees.md) of the collection.
   - Pins do not outlive a reboot; run the play again after one.
   - Runs on one host wait for each other on C(/run/cgnet.lock).
 """

@@ -29,7 +29,9 @@ def swapping(name: str, *others: str) -> Iterator[None]:
         [sys.executable, "-I", "-S", "-c", _PROGRAM, name, *others], stdout=subprocess.PIPE
     ) as task:
         assert task.stdout is not None
-        task.stdout.readline()
-        yield
-        assert task.poll() is None, "it ended by itself"
-        task.kill()
+        try:
+            task.stdout.readline()
+            yield
+            assert task.poll() is None, "it ended by itself"
+        finally:
+            task.kill()

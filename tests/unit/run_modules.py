@@ -5,19 +5,19 @@
 
     python -m tests.unit.run_modules MOUNT
 
-Standard input has a line for each: its name, a blank, and the JSON that Ansible gives it there.
+Standard input has a line for each: its name, a blank, and its arguments as JSON.
 The cgroups are the directories below MOUNT. What the modules print is printed.
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
+import json
 import os
 import runpy
 import sys
 
-from ansible.module_utils import basic
+from ansible.module_utils.testing import patch_module_args
 from ansible_collections.linux.cgnet.plugins.module_utils import _kernel, _names, _policy, _worker
 
 from tests.unit.fake_kernel import FakeKernel
@@ -41,9 +41,7 @@ def main(mount: str) -> None:
     sys.argv[1:] = []
     for task in tasks:
         name, _blank, args = task.partition(b" ")
-        basic._ANSIBLE_ARGS = None  # what the one before was given
-        sys.stdin = io.TextIOWrapper(io.BytesIO(args))
-        with contextlib.suppress(SystemExit):
+        with patch_module_args(json.loads(args)), contextlib.suppress(SystemExit):
             runpy.run_module(f"{MODULES}.{name.decode()}", run_name="__main__")
 
 

@@ -31,13 +31,18 @@ def hierarchy(tmp_path: Path) -> Hierarchy:
     return Hierarchy(str(tmp_path / "cgroup"))
 
 
-def looked(hierarchy: Hierarchy, path: str, *wanted: str) -> set[str]:
+@pytest.fixture
+def ids(hierarchy: Hierarchy) -> dict[str, int]:
+    """Their ids, before anything is swapped."""
+    return {inner: os.stat(f"{hierarchy.mount}/{inner}").st_ino for inner in ("a/deep", "b/deep")}
+
+
+def looked(hierarchy: Hierarchy, ids: dict[str, int], path: str, *wanted: str) -> set[str]:
     """What a path was found to be, looking until all that is wanted was seen and often enough.
 
     A cgroup by its path, which its descriptor and its id agree with; an error by its reason.
     """
     seen: set[str] = set()
-    ids = {inner: os.stat(f"{hierarchy.mount}/{inner}").st_ino for inner in ("a/deep", "b/deep")}
     looks, end = 0, time.monotonic() + PATIENCE
     while (looks < LOOKS or not seen >= {*wanted}) and time.monotonic() < end:
         looks += 1
@@ -56,7 +61,7 @@ def looked(hierarchy: Hierarchy, path: str, *wanted: str) -> set[str]:
 
 
 def test_a_link_that_is_swapped_leads_to_one_of_its_targets(
-    hierarchy: Hierarchy, tmp_path: Path
+    hierarchy: Hierarchy, ids: dict[str, int], tmp_path: Path
 ) -> None:
     for name, target in (("link", "cgroup/a"), ("one", "cgroup/b"), ("two", "outside")):
         (tmp_path / name).symlink_to(tmp_path / target)
@@ -64,13 +69,13 @@ def test_a_link_that_is_swapped_leads_to_one_of_its_targets(
     out += "Name a cgroup below the mount."
     nothing = out.replace("outside/deep", "link/deep")  # the moment between two renames
     with swapping(*(str(tmp_path / name) for name in ("link", "one", "two"))):
-        seen = looked(hierarchy, str(tmp_path / "link/deep"), "a/deep", "b/deep", out)
+        seen = looked(hierarchy, ids, str(tmp_path / "link/deep"), "a/deep", "b/deep", out)
     assert seen >= {"a/deep", "b/deep", out}
     assert seen <= {"a/deep", "b/deep", out, nothing, "moved"}
 
 
 def test_a_directory_that_a_link_is_swapped_in_for_is_not_left(
-    hierarchy: Hierarchy, tmp_path: Path
+    hierarchy: Hierarchy, ids: dict[str, int], tmp_path: Path
 ) -> None:
     """Not in a cgroup file system, which has no links; in a path that was looked at before."""
     inside = Path(hierarchy.mount, "a")
@@ -78,7 +83,7 @@ def test_a_directory_that_a_link_is_swapped_in_for_is_not_left(
     out = f"it leads to {tmp_path}/outside/deep, outside the cgroup v2 mount {hierarchy.mount}. "
     out += "Name a cgroup below the mount."
     with swapping(str(inside), str(tmp_path / "link")):
-        seen = looked(hierarchy, "a/deep", "a/deep", out, "none")
+        seen = looked(hierarchy, ids, "a/deep", "a/deep", out, "none")
     assert seen >= {"a/deep", out, "none"}
     assert seen <= {"a/deep", out, "none", "moved", "a aside/deep"}
 

@@ -29,7 +29,7 @@ LOCALES = [{"LC_ALL": "C.UTF-8"}, {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "P
 
 def run(mount: Path, locale: dict[str, str], *tasks: tuple[str, dict[str, Any]]) -> list[Any]:
     """What modules print, as JSON, when their arguments are on standard input."""
-    lines = [f"{name} {json.dumps({'ANSIBLE_MODULE_ARGS': args})}\n" for name, args in tasks]
+    lines = [f"{name} {json.dumps(args)}\n" for name, args in tasks]
     done = subprocess.run(
         [sys.executable, "-m", "tests.unit.run_modules", str(mount)],
         input="".join(lines).encode(), capture_output=True, check=True, cwd=ROOT,

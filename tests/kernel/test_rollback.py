@@ -142,7 +142,7 @@ def test_a_list_of_policies_is_applied_as_one(group: Make, change: str) -> None:
         lambda: [(who.run(looks), info()["policies"].get(who.path)) for who in (ours, theirs)],
     )
     returned = [error for error in errors if error.endswith(RETURNED)]
-    assert len(returned) >= 2
+    assert returned
     assert all("EIO" in error for error in errors)
 
 

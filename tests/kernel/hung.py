@@ -31,7 +31,7 @@ def state(pid: int) -> str:
     """A task's state, as D where nothing can end it; "" where it has ended."""
     try:
         found = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter if it went after open()
         return ""
     return "" if found == "Z" else found
 

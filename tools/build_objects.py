@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the cgnet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Build bpf/*.bpf.c into plugins/objects/, each with its manifest beside it.
+"""Build bpf/*.bpf.c and the runtime into plugins/objects/, each object with its manifest beside it.
 
     python3 -m tools.build_objects [--check | --tests]
 
@@ -23,6 +23,8 @@ from typing import Any
 
 from ansible_collections.linux.cgnet.plugins.plugin_utils._compile import compile_object
 from ansible_collections.linux.cgnet.plugins.plugin_utils._object import read_manifest
+
+from tools import runtime
 
 ROOT = Path(__file__).parents[1]
 OBJECTS = ROOT / "plugins/objects"
@@ -107,11 +109,16 @@ def install(name: str, built: Path, manifest: dict[str, Any], folder: Path) -> s
         folder / f"{name}.json": (json.dumps(manifest, indent=1) + "\n").encode(),
     }
     for path, content in contents.items():
-        if not path.exists() or path.read_bytes() != content:
-            fresh = CACHE / f"{path.name}.{os.getpid()}"  # beside, not among them
-            fresh.write_bytes(content)
-            fresh.rename(path)
+        put(path, content)
     return set(contents)
+
+
+def put(path: Path, content: bytes) -> None:
+    """Let a file hold something, whole for who reads meanwhile."""
+    if not path.exists() or path.read_bytes() != content:
+        fresh = CACHE / f"{path.name}.{os.getpid()}"  # beside, not among them
+        fresh.write_bytes(content)
+        fresh.rename(path)
 
 
 def main() -> int:
@@ -137,6 +144,8 @@ def main() -> int:
                 MIRROR.write_text(text)
         if not check:
             install(name, built, manifest, OBJECTS)
+    if not check:
+        put(OBJECTS / runtime.NAME, runtime.archive())
     return 0
 
 

@@ -58,6 +58,6 @@ notes:
     fails before anything is changed and names it.
   - A task is applied as one. Where a call fails, or the kernel is not as declared afterwards, the host is returned to what it was
     before, and the error says so. What a run promises, and where that ends, is in C(docs/guarantees.md) of the collection.
-  - Pins do not outlive a reboot; run the play again after one.
+  - Pins do not outlive a reboot. What was declared as permanent is applied again at boot; for the rest, run the play again.
   - Runs on one host wait for each other on C(/run/cgnet.lock).
 """

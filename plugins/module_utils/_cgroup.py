@@ -160,8 +160,21 @@ class Hierarchy:
         finally:
             os.close(mount)
 
-    def _below(self, mount: int, base: bytes, path: str, at: str) -> Cgroup | None:
-        """resolve(), from a descriptor of the mount and where that is."""
+    def canonical(self, path: str, at: str) -> str:
+        """A path below the mount as results show it, whether there is such a cgroup or not."""
+        base = os.path.realpath(os.fsencode(self.mount))
+        return _names.shown(self._inside(base, path, at)[len(base) + 1 :])
+
+    def make(self, path: str, at: str) -> None:
+        """Let there be a cgroup at a path below the mount, which resolve() then finds."""
+        real = self._inside(os.path.realpath(os.fsencode(self.mount)), path, at)
+        try:
+            os.makedirs(real, mode=0o755, exist_ok=True)
+        except OSError as error:
+            raise KernelError(f"mkdir({_names.shown(real)})", error.errno or 0) from error
+
+    def _inside(self, base: bytes, path: str, at: str) -> bytes:
+        """Where a path leads, which is below the mount, at `base`. InputError elsewhere."""
         real = self._real(path, at)
         if real == base:
             raise InputError(
@@ -178,6 +191,11 @@ class Hierarchy:
                 at, path, f"it leads to {leads}, outside the cgroup v2 mount {self.mount}",
                 "Name a cgroup below the mount",
             )  # fmt: skip
+        return real
+
+    def _below(self, mount: int, base: bytes, path: str, at: str) -> Cgroup | None:
+        """resolve(), from a descriptor of the mount and where that is."""
+        real = self._inside(base, path, at)
         try:
             fd = _open_below(mount, real[len(base) + 1 :])
         except KernelError as error:

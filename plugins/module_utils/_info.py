@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.linux.cgnet.plugins.module_utils import (
+    _kept,
     _libbpf,
     _policies,
     _raw_xmit,
@@ -129,4 +130,13 @@ def _for_root(kernel: Kernel, told: dict[str, Any]) -> dict[str, Any]:
         "objects": objects,
         "altered": list(dict.fromkeys(altered)),
         "raw_xmit": raw_xmit,
+        "permanent": {
+            "policies": {whom.name: kept.entry for whom, kept in _sorted(_kept.POLICIES)},
+            "raw_xmit": [whom.name for whom, _kept_too in _sorted(_kept.RAW_XMIT)],
+        },
     }
+
+
+def _sorted(kind: str) -> list[tuple[_kept.Address, _kept.Kept]]:
+    """What is kept of a kind, by unit or path."""
+    return sorted(_kept.read(kind).items(), key=lambda each: each[0].name)

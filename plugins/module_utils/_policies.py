@@ -6,20 +6,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.linux.cgnet.plugins.module_utils import (
+    _entries,
     _policy,
     _readers,
     _stored,
     _support,
-    _systemd,
-    _values,
 )
-from ansible_collections.linux.cgnet.plugins.module_utils._cgroup import Hierarchy
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
-    InputError,
     UnsupportedError,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._kernel import Kernel
@@ -45,88 +42,6 @@ OBJECT = "policy"
 HOLDER = "policy_holder"
 ENFORCED = "enforced"
 AUDITED = "audited"
-_NO_CONTROLS = ("cgroup", "unit", "state", "retrofit")
-
-
-@dataclass(frozen=True)
-class Declared:
-    """One entry: the cgroup, its policy or None for absent, and whether sockets get it that
-    were there before.
-    """
-
-    cgroup: Cgroup
-    policy: Policy | None
-    retrofit: bool
-
-
-def of_unit(unit: str, at: str, hierarchy: Hierarchy, needed: bool) -> Cgroup | None:
-    """The cgroup of a systemd unit.
-
-    None where it does not run and is not needed; InputError where it is.
-    """
-    path = _systemd.control_group(unit, at)
-    found = hierarchy.resolve(path, at) if path else None
-    if found is None and needed:
-        raise InputError(at, unit, "it does not run, so it has no cgroup", "Start it")
-    return found
-
-
-def find(entry: Mapping[str, Any], at: str, hierarchy: Hierarchy, needed: bool) -> Cgroup | None:
-    """The cgroup that an entry addresses by `cgroup` or `unit`.
-
-    None where it does not exist and is not needed; InputError where it is.
-    """
-    unit = entry.get("unit")
-    if (unit is None) == (entry.get("cgroup") is None):
-        raise InputError(at, dict(entry), "it takes one of cgroup and unit")
-    if unit is None:
-        look = hierarchy.require if needed else hierarchy.resolve
-        return look(entry["cgroup"], f"{at}.cgroup")
-    return of_unit(unit, f"{at}.unit", hierarchy, needed)
-
-
-def _declared(given: Any, hierarchy: Hierarchy) -> list[Declared]:
-    """Every entry, parsed and found; whatever is wrong is told before any is looked up."""
-    policies, entries = [], _values.sequence(given, "policies")
-    for index, entry in enumerate(entries):
-        if not isinstance(entry, Mapping):
-            raise InputError(f"policies[{index}]", entry, "an entry is a mapping")
-        controls = {k: v for k, v in entry.items() if k not in _NO_CONTROLS}
-        state = _policy.one_of(entry, "state", ("present", "absent"), f"policies[{index}]")
-        present = state == "present"
-        policy = _policy.parse(controls, f"policies[{index}]") if present else None
-        policies.append((policy, _retrofits(entry, policy, f"policies[{index}].retrofit")))
-    found: list[Declared] = []
-    seen: dict[int, int] = {}
-    for index, (entry, (policy, retrofit)) in enumerate(zip(entries, policies)):
-        at = f"policies[{index}]"
-        cgroup = find(entry, at, hierarchy, needed=policy is not None)
-        if cgroup is None:
-            continue
-        if cgroup.id in seen:
-            raise InputError(
-                at,
-                entry.get("unit") or entry["cgroup"],
-                f"it is the same cgroup as policies[{seen[cgroup.id]}]",
-                "Declare it once",
-            )
-        seen[cgroup.id] = index
-        found.append(Declared(cgroup, policy, retrofit))
-    return found
-
-
-def _retrofits(entry: Mapping[str, Any], policy: Policy | None, at: str) -> bool:
-    """Whether an entry's priority is for the sockets from before too."""
-    given = entry.get("retrofit")
-    wanted = given is not None and _values.boolean(given, at)
-    if wanted and policy and policy.priority is None:
-        raise InputError(
-            at,
-            given,
-            "the policy has no priority to give",
-            "Declare priority, or leave retrofit out",
-        )
-    return wanted
 
 
 def hooks_of(control: str, facts: Facts, mode: str = _policy.ENFORCE) -> list[str]:
@@ -166,19 +81,20 @@ def prepare(params: Mapping[str, Any], kernel: Kernel) -> Job:
     """The job that a task's arguments describe."""
     facts, group = kernel.facts(), params["readers"]
     readers = None if group is None else _readers.group_id(group, "readers")
-    declared = _declared(params["policies"], kernel.hierarchy)
+    declared = _entries.declared(params["policies"], kernel.hierarchy, params["permanent"])
+    keep, warnings = _entries.keeping(declared, params)
     bpf_object = object_from(params["_object"])
     version = bpf_object.version if bpf_object else ""
     fixed: list[Want] = []
     controls: dict[str, dict[str, str]] = {}
-    warnings: list[str] = []
     for item in declared:
         if item.policy is None:
-            fixed.append(Want(item.cgroup, keep=frozenset({HOLDER})))
+            if item.cgroup:
+                fixed.append(Want(item.cgroup, keep=frozenset({HOLDER})))
             continue
         if bpf_object is None:
             raise not_handed_over(OBJECT)
-        path = item.cgroup.path
+        path = item.path
         controls[path] = verdicts(item.policy, bpf_object, facts)
         for control, verdict in controls[path].items():
             if verdict != done(item.policy):
@@ -186,6 +102,8 @@ def prepare(params: Mapping[str, Any], kernel: Kernel) -> Job:
                     remedy = 'To apply what is possible all the same: "on_unsupported: warn"'
                     raise UnsupportedError(path, control, verdict, remedy)
                 warnings.append(f"{path}: {control} is not {done(item.policy)} in full: {verdict}")
+        if item.cgroup is None:
+            continue
         programs = _support.loadable(hooks(item.policy, bpf_object, facts), facts)
         tasks = _policy.ON_TASKS in {program.name for program in programs}
         fixed.append(
@@ -195,10 +113,11 @@ def prepare(params: Mapping[str, Any], kernel: Kernel) -> Job:
                 _policy.encode(item.policy, facts.netns_cookie, item.cgroup, tasks),
                 _policy.gives_priority(item.policy),
                 frozenset({HOLDER}),
-                _target(item, facts),
+                _target(item, item.cgroup, facts),
             )
         )
-    policies = {item.cgroup.id: item.policy for item in declared}
+    there = [(item.cgroup, item.policy) for item in declared if item.cgroup]
+    policies = {cgroup.id: policy for cgroup, policy in there}
 
     def wants(observed: Observed) -> list[Want]:
         if not params["purge"]:
@@ -228,6 +147,7 @@ def prepare(params: Mapping[str, Any], kernel: Kernel) -> Job:
         require=lambda: kernel.require_way(readers or _readers.ROOT),
         readers=readers,
         look=look,
+        keep=keep,
         bpf_object=bpf_object,
         loadable=_support.loadable(bpf_object.programs, facts) if bpf_object else (),
         holder=next((p for p in bpf_object.programs if p.name == HOLDER), None)
@@ -235,11 +155,11 @@ def prepare(params: Mapping[str, Any], kernel: Kernel) -> Job:
         else None,
         controls=controls,
         warnings=tuple(warnings),
-        paths={item.cgroup.id: item.cgroup.path for item in declared},
+        paths={cgroup.id: cgroup.path for cgroup, _policy in there},
     )
 
 
-def _target(item: Declared, facts: Facts) -> Target | None:
+def _target(item: _entries.Declared, cgroup: Cgroup, facts: Facts) -> Target | None:
     """The sockets from before that an entry is for."""
     policy = item.policy
     if not item.retrofit or policy is None or policy.priority is None:
@@ -247,7 +167,7 @@ def _target(item: Declared, facts: Facts) -> Target | None:
     if not _policy.gives_priority(policy):
         return None
     cookie = _policy.NETNS_ANY if policy.netns == "any" else facts.netns_cookie
-    return Target(item.cgroup, policy.priority, cookie)
+    return Target(cgroup, policy.priority, cookie)
 
 
 def _with_nearer(wants: list[Want], observed: Observed) -> list[Want]:

@@ -5,11 +5,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.linux.cgnet.plugins.module_utils import _policies, _programs, _support
+from ansible_collections.linux.cgnet.plugins.module_utils import (
+    _entries,
+    _kept,
+    _policies,
+    _programs,
+    _support,
+    _values,
+)
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
     HostError,
     InputError,
@@ -74,18 +81,21 @@ def prepare(params: Mapping[str, Any], kernel: Kernel) -> Job:
         raise not_handed_over(OBJECT)
     if not params["cgroup"] and not params["unit"]:
         raise InputError("cgroup", params["cgroup"], "it takes cgroup or unit", "Name one")
-    cgroups = _programs.named(
-        params,
-        {
-            "cgroup": kernel.hierarchy.require if present else kernel.hierarchy.resolve,
-            "unit": lambda unit, at: _policies.of_unit(unit, at, kernel.hierarchy, present),
-        },
-    )
+    permanent = params["permanent"]
+
+    def of_unit(unit: str, at: str) -> Cgroup | None:
+        startable = permanent and str(unit).endswith(".service")
+        return _entries.of_unit(unit, at, kernel.hierarchy, present and not startable)
+
+    require_cgroup = kernel.hierarchy.require if present else kernel.hierarchy.resolve
+    cgroups = _programs.named(params, {"cgroup": require_cgroup, "unit": of_unit})
+    keep, warnings = _keeping(params, kernel, present)
     facts = kernel.facts()
     for program in bpf_object.programs if bpf_object else ():
         lacks = _support.missing(program, facts)
         if lacks:
-            raise UnsupportedError(cgroups[0].path, OBJECT, lacks, "There is no way without it")
+            first = cgroups[0].path if cgroups else params["unit"][0]
+            raise UnsupportedError(first, OBJECT, lacks, "There is no way without it")
     version = bpf_object.version if bpf_object else ""
 
     def require() -> None:
@@ -114,4 +124,28 @@ def prepare(params: Mapping[str, Any], kernel: Kernel) -> Job:
 
     job = _programs.job(OBJECT, bpf_object, cgroups, kernel, facts)
     controls = {cgroup.path: {OBJECT: _policies.ENFORCED} for cgroup in cgroups} if present else {}
-    return replace(job, diff=diff, require=require, controls=controls)
+    return replace(
+        job, diff=diff, require=require, controls=controls, keep=keep, warnings=tuple(warnings)
+    )
+
+
+def _keeping(
+    params: Mapping[str, Any], kernel: Kernel, present: bool
+) -> tuple[Callable[[], tuple[_kept.Step, ...]], list[str]]:
+    """What gives the files that are to be written or removed, and what to warn of."""
+    named = {}
+    for kind in ("cgroup", "unit"):
+        for index, name in enumerate(_values.sequence(params[kind] or [], kind)):
+            at = f"{kind}[{index}]"
+            named[_entries.address(kind, name, at, kernel.hierarchy)] = at
+    if not params["permanent"]:
+        kept = {} if present else _kept.read(_kept.RAW_XMIT)
+        return lambda: (), [_kept.comes_back(each, kept[each]) for each in named if each in kept]
+    if present:
+        _kept.require_runtime()
+        for each, at in named.items():
+            _kept.require_lasting(each, at)
+    wanted: dict[_kept.Address, dict[str, Any] | None]
+    wanted = {each: {} if present else None for each in named}
+    warnings = (_kept.started_without(each) for each in named if present)
+    return lambda: _kept.plan(_kept.RAW_XMIT, wanted), [each for each in warnings if each]

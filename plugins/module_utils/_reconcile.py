@@ -20,6 +20,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils import (
     _apply,
     _conflicts,
     _drift,
+    _kept,
     _plan,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
@@ -48,6 +49,7 @@ class Job:
     it is asked before anything is changed, and again when that is done.
     `readers` is the gid of the group that may read what is stored, or None for who may now.
     `look` adds to what is there what only this module asks.
+    `keep` gives the files that are to be written or removed, so that this is applied at boot too.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Job:
     diff: Callable[[Observed, tuple[_plan.Action, ...]], tuple[Shown, Shown]]
     require: Callable[[], None] = lambda: None
     look: Callable[[Observed], Observed] = lambda observed: observed
+    keep: Callable[[], tuple[_kept.Step, ...]] = lambda: ()
     bpf_object: BpfObject | None = None
     loadable: tuple[Program, ...] = ()
     holder: Program | None = None
@@ -134,20 +137,25 @@ def _carry_out(job: Job, kernel: Kernel, params: Mapping[str, Any], check: bool)
     with kernel.reading() if check else kernel.lock():
         job.require()
         observed = job.observe(kernel)
-        actions = job.plan(observed)
+        actions, files = job.plan(observed), job.keep()
         _conflicts.require(actions, kernel.hindrances, kernel.slots)
         before, after = job.diff(observed, actions)
-        before = {**_drift.shown(observed, actions), **before}
+        kept, kept_then = _kept.shown(files)
+        before = {**_drift.shown(observed, actions), **before, **kept}
+        after = {**after, **kept_then}
         paths = {**observed.alive, **job.paths}
         warnings = [*job.warnings, *observed.altered]
         result: Shown = {
-            "changed": bool(actions),
-            "actions": [_plan.describe(action, paths) for action in actions],
+            "changed": bool(actions or files),
+            "actions": [
+                *(_plan.describe(action, paths) for action in actions),
+                *(step.describe() for step in files),
+            ],
             **({"controls": job.controls} if job.controls is not None else {}),
             "diff": {"before": before, "after": after},
             "warnings": [*warnings, *map(str, observed.left)],
         }
-        if check or not actions:
+        if check or not (actions or files):
             return result
         data = b""
         if job.bpf_object and any(isinstance(action, _plan.Load) for action in actions):
@@ -160,6 +168,7 @@ def _carry_out(job: Job, kernel: Kernel, params: Mapping[str, Any], check: bool)
             observed = job.observe(kernel)
             left = job.plan(observed)
             _require_none(left[: _plan.late(left)], paths)
+            _kept.carry_out(files)
         job.require()
         if left:
             _apply.apply(left, kernel, job.name, paths=paths)

@@ -18,7 +18,13 @@ from ansible_collections.linux.cgnet.plugins.module_utils._errors import HostErr
 _ADDRESS = b"unix:path=/run/systemd/private"
 _NAME = b"org.freedesktop.systemd1"
 _PATH = b"/org/freedesktop/systemd1/unit"
-_KINDS = ("service", "slice", "scope", "socket", "mount", "swap")
+KINDS = ("service", "slice", "scope", "socket", "mount", "swap")
+
+
+def slice_path(unit: str) -> str:
+    """The path of a slice's cgroup, which its name tells: a-b.slice is a.slice/a-b.slice."""
+    parts = unit[: -len(".slice")].split("-")
+    return "/".join("-".join(parts[: end + 1]) + ".slice" for end in range(len(parts)))
 
 
 def _load() -> ctypes.CDLL:
@@ -39,9 +45,9 @@ def control_group(unit: str, at: str) -> str:
     """
     encoded = unit.encode("utf-8", "replace") if isinstance(unit, str) else b""
     name, _dot, kind = encoded.decode().rpartition(".")
-    if not name or name + "." + kind != unit or kind not in _KINDS or set("/\0") & set(name):
+    if not name or name + "." + kind != unit or kind not in KINDS or set("/\0") & set(name):
         raise InputError(
-            at, unit, f"a unit's name ends in one of .{', .'.join(_KINDS)}", "As nginx.service"
+            at, unit, f"a unit's name ends in one of .{', .'.join(KINDS)}", "As nginx.service"
         )
     library = _load()
     bus, path, value = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_void_p()

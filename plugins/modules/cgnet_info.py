@@ -118,6 +118,21 @@ raw_xmit:
   returned: to root
   type: dict
   sample: {"system.slice/prober.service": "enforced"}
+permanent:
+  description: What is kept to be applied at boot and at a service's start, whether it is applied now or not.
+  returned: to root
+  type: dict
+  contains:
+    policies:
+      description: The policy of each unit or cgroup path for which O(linux.cgnet.cgnet_policy#module:permanent) was given.
+      type: dict
+      returned: success
+    raw_xmit:
+      description: The units and cgroup paths for which O(linux.cgnet.cgnet_raw_xmit#module:permanent) was given.
+      type: list
+      elements: str
+      returned: success
+  sample: {"policies": {"nginx.service": {"bind_ports": {"tcp": [80, 443]}}}, "raw_xmit": ["prober.service"]}
 """
 
 from ansible_collections.linux.cgnet.plugins.module_utils import _module

@@ -125,6 +125,17 @@ options:
           - With O(policies[].mode=audit) it does nothing.
         type: bool
         default: false
+  permanent:
+    description:
+      - With V(true), the policies are applied now, and kept in C(/etc/cgnet/policies.d) to be applied at boot too, and before the
+        first process of a service with each of its starts. A service need not run then.
+      - What makes that happen is made by the roles C(linux.cgnet.host), without which this fails, and C(linux.cgnet.container).
+      - This is for services and slices, and for cgroups by their path that no service or scope makes, which are made at boot.
+      - With O(policies[].state=absent) and O(purge=true) what is kept goes too. With V(false) it stays, and a warning tells what
+        comes back.
+      - O(readers) and O(on_unsupported) are kept as well.
+    type: bool
+    default: false
   on_unsupported:
     description:
       - What happens where this kernel can't enforce a declared control in full.
@@ -136,6 +147,7 @@ options:
   purge:
     description:
       - With V(true), every policy of this collection on the host that is not declared here is removed.
+      - With O(permanent=true) that is also true of what is kept.
     type: bool
     default: false
   readers:
@@ -196,6 +208,14 @@ EXAMPLES = r"""
         priority: 4
         retrofit: true
 
+- name: Hold a service from its first process on, with each of its starts
+  linux.cgnet.cgnet_policy:
+    permanent: true
+    policies:
+      - unit: nginx.service
+        bind_ports:
+          tcp: [80, 443]
+
 - name: Let a service alone again
   linux.cgnet.cgnet_policy:
     policies:
@@ -252,6 +272,7 @@ SPEC = {
         },
     },
     "on_unsupported": {"type": "str", "choices": ["fail", "warn"], "default": "fail"},
+    "permanent": {"type": "bool", "default": False},
     "purge": {"type": "bool", "default": False},
     "readers": {"type": "str"},
 }

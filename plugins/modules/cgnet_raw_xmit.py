@@ -43,6 +43,13 @@ options:
     type: str
     choices: [present, absent]
     default: present
+  permanent:
+    description:
+      - With V(true), this is applied now, and kept in C(/etc/cgnet/raw_xmit.d) to be applied at boot too, and before the first
+        process of a service with each of its starts. A service need not run then.
+      - O(linux.cgnet.cgnet_policy#module:permanent) tells for what that is possible, and what it takes.
+    type: bool
+    default: false
 notes:
   - There is no way to enforce this without the BPF LSM, so the task fails where C(bpf) is not in
     C(/sys/kernel/security/lsm). It takes four of the hooks of which one kernel can have ten; M(linux.cgnet.cgnet_info)
@@ -58,6 +65,11 @@ EXAMPLES = r"""
 - name: Let a prober send and not sniff
   linux.cgnet.cgnet_raw_xmit:
     unit: prober.service
+
+- name: Let it do so after a restart and a reboot too
+  linux.cgnet.cgnet_raw_xmit:
+    unit: prober.service
+    permanent: true
 
 - name: Let two containers alone again
   linux.cgnet.cgnet_raw_xmit:
@@ -89,6 +101,7 @@ SPEC = {
     "cgroup": _NAMES,
     "unit": _NAMES,
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "permanent": {"type": "bool", "default": False},
 }
 
 

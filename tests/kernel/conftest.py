@@ -89,7 +89,8 @@ def apply(
     """What a cgnet_policy task does and returns."""
     obj = obj or shipped()
     params = {
-        "policies": policies, "purge": False, "on_unsupported": "fail", "readers": None, **more,
+        "policies": policies, "purge": False, "on_unsupported": "fail", "readers": None,
+        "permanent": False, **more,
         "_object": obj.manifest, "_object_path": obj.path,
     }  # fmt: skip
     return _reconcile.reconcile(_policies.prepare, params, check)
@@ -108,12 +109,16 @@ def program(
 
 
 def raw_xmit(
-    *cgroups: str, check: bool = False, state: str = "present", obj: Shipped | None = None
+    *cgroups: str,
+    check: bool = False,
+    state: str = "present",
+    obj: Shipped | None = None,
+    permanent: bool = False,
 ) -> dict[str, Any]:
     """What a cgnet_raw_xmit task does and returns."""
     obj = obj or shipped("raw_xmit")
     params = {
-        "cgroup": list(cgroups), "unit": None, "state": state,
+        "cgroup": list(cgroups), "unit": None, "state": state, "permanent": permanent,
         "_object": obj.manifest, "_object_path": obj.path,
     }  # fmt: skip
     return _reconcile.reconcile(_raw_xmit.prepare, params, check)

@@ -9,12 +9,14 @@ import json
 import os
 import shutil
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.linux.cgnet.plugins.module_utils import (
+    _kept,
     _kernel,
     _layout,
     _policies,
@@ -23,6 +25,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils import (
     _raw_xmit,
     _reconcile,
     _rings,
+    _systemd,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._model import Cgroup
 from ansible_collections.linux.cgnet.plugins.plugin_utils import _compile
@@ -45,7 +48,16 @@ settings.load_profile("cgnet")
 
 
 @pytest.fixture
-def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeKernel:
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the host keeps what shall be, in a directory of the test, and what applies that."""
+    monkeypatch.setattr(_kept, "ROOT", str(tmp_path / "etc"))
+    monkeypatch.setattr(_kept, "UNITS", str(tmp_path / "units"))
+    monkeypatch.setattr(_kept, "RUNTIME", sys.executable)
+    return tmp_path / "etc"
+
+
+@pytest.fixture
+def host(tmp_path: Path, kept: Path, monkeypatch: pytest.MonkeyPatch) -> FakeKernel:
     """The kernel that the modules find: a fake one, with cgroups in a directory of the test."""
     (tmp_path / "cgroup").mkdir()
     kernel = FakeKernel({}, size=_policy.SIZE, mount=str(tmp_path / "cgroup"))
@@ -128,8 +140,8 @@ def run(host: FakeKernel, shipped: dict[str, Any]) -> Callable[..., dict[str, An
     """Run a cgnet_policy task on the host: its entries, its other options, check mode."""
 
     def task(*entries: dict[str, Any], check: bool = False, **more: Any) -> dict[str, Any]:
-        options = {"purge": False, "on_unsupported": "fail", "readers": None, **shipped, **more}
-        params = {"policies": list(entries), **options}
+        options = {"purge": False, "on_unsupported": "fail", "readers": None, "permanent": False}
+        params = {"policies": list(entries), **options, **shipped, **more}
         return _reconcile.reconcile(_policies.prepare, params, check)
 
     return task
@@ -157,8 +169,8 @@ def hold(host: FakeKernel, sender: dict[str, Any]) -> Callable[..., dict[str, An
     def task(
         *cgroups: str, unit: list[str] | None = None, check: bool = False, **more: Any
     ) -> dict[str, Any]:
-        params = {"cgroup": list(cgroups), "unit": unit, "state": "present", **handed(sender)}
-        return _reconcile.reconcile(_raw_xmit.prepare, {**params, **more}, check)
+        params = {"cgroup": list(cgroups), "unit": unit, "state": "present", "permanent": False}
+        return _reconcile.reconcile(_raw_xmit.prepare, {**params, **handed(sender), **more}, check)
 
     return task
 
@@ -167,7 +179,7 @@ def hold(host: FakeKernel, sender: dict[str, Any]) -> Callable[..., dict[str, An
 def units(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The control groups that systemd tells of the units that run; set them."""
     running: dict[str, str] = {}
-    monkeypatch.setattr(_policies._systemd, "control_group", lambda unit, at: running.get(unit, ""))
+    monkeypatch.setattr(_systemd, "control_group", lambda unit, at: running.get(unit, ""))
     return running
 
 

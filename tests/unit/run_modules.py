@@ -18,7 +18,13 @@ import runpy
 import sys
 
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.linux.cgnet.plugins.module_utils import _kernel, _names, _policy, _worker
+from ansible_collections.linux.cgnet.plugins.module_utils import (
+    _kept,
+    _kernel,
+    _names,
+    _policy,
+    _worker,
+)
 
 from tests.unit.fake_kernel import FakeKernel
 
@@ -36,6 +42,7 @@ def main(mount: str) -> None:
     """Let the modules find the fake kernel."""
     kernel = FakeKernel(alive(mount), size=_policy.SIZE, mount=mount)
     setattr(_kernel.Kernel, "open", lambda reader=False: kernel)  # noqa: B010
+    setattr(_kept, "ROOT", f"{mount}.kept")  # noqa: B010
     setattr(_worker, "run", lambda work: work())  # noqa: B010  a worker would keep its changes
     tasks = sys.stdin.buffer.readlines()
     sys.argv[1:] = []

@@ -27,6 +27,7 @@ from ansible_collections.linux.cgnet.plugins.plugin_utils import _action
 from ansible_collections.linux.cgnet.plugins.plugin_utils._object import read_manifest
 
 from tests.unit.conftest import DATA, ROOT, handed
+from tools import runtime
 
 POLICY, PROGRAM = cgnet_policy.ActionModule, cgnet_program.ActionModule
 RAW_XMIT = cgnet_raw_xmit.ActionModule
@@ -392,6 +393,5 @@ def test_a_bundled_object_of_another_layout_is_refused(
 
 
 def test_every_bundled_name_was_built() -> None:
-    assert sorted(path.name for path in BUILT.iterdir()) == sorted(
-        f"{name}{end}" for name in _action.BUNDLED for end in (".bpf.o", ".json")
-    )
+    objects = [f"{name}{end}" for name in _action.BUNDLED for end in (".bpf.o", ".json")]
+    assert sorted(path.name for path in BUILT.iterdir()) == sorted([*objects, runtime.NAME])

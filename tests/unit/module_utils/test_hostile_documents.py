@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import os
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.linux.cgnet.plugins.module_utils import (
+    _kept,
     _kernel,
     _policies,
     _policy,
@@ -89,13 +92,15 @@ Outcome = Callable[[Callable[..., _reconcile.Job], dict[str, Any], tuple[str, ..
 
 
 @pytest.fixture
-def outcome(mount: Path, monkeypatch: pytest.MonkeyPatch) -> Outcome:
+def outcome(mount: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Outcome:
     """How a task ends: it is done and has nothing left to do, or it is refused by a field."""
+    number = itertools.count()
 
     def no_library() -> None:
         raise HostError(NO_LIBRARY, 'Name the cgroup by its path ("cgroup")')
 
     monkeypatch.setattr(_systemd, "_load", no_library)
+    monkeypatch.setattr(_kept, "RUNTIME", sys.executable)
 
     def ends(
         prepare: Callable[..., _reconcile.Job], params: dict[str, Any], fields: tuple[str, ...]
@@ -103,6 +108,7 @@ def outcome(mount: Path, monkeypatch: pytest.MonkeyPatch) -> Outcome:
         ids = {os.stat(mount / path).st_ino: path for path in CGROUPS}
         host = FakeKernel(ids, size=_policy.SIZE, mount=str(mount))
         monkeypatch.setattr(_kernel.Kernel, "open", lambda reader=False: host)
+        monkeypatch.setattr(_kept, "ROOT", str(tmp_path / str(next(number))))
         error = refusal(lambda: _reconcile.reconcile(prepare, params, True))
         if error is None:
             error = refusal(lambda: _reconcile.reconcile(prepare, params, False))
@@ -136,7 +142,7 @@ seen: dict[str, Counter[str]] = {}
 
 
 def task(written: Any, **more: Any) -> dict[str, Any]:
-    options = {"purge": False, "on_unsupported": "fail", "readers": None}
+    options = {"purge": False, "on_unsupported": "fail", "readers": None, "permanent": False}
     return {"policies": written, **options, **more, **POLICY}
 
 
@@ -186,9 +192,12 @@ def nearly(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @many(8_000)
-@given(st.lists(nearly(), min_size=1, max_size=2), st.booleans())
-def test_any_document_that_is_nearly_right(outcome: Outcome, written: Any, purge: bool) -> None:
-    ended = outcome(_policies.prepare, task(written, purge=purge), ("policies",))
+@given(st.lists(nearly(), min_size=1, max_size=2), st.booleans(), st.booleans())
+def test_any_document_that_is_nearly_right(
+    outcome: Outcome, written: Any, purge: bool, permanent: bool
+) -> None:
+    params = task(written, purge=purge, permanent=permanent)
+    ended = outcome(_policies.prepare, params, ("policies",))
     seen.setdefault("nearly", Counter())[ended] += 1
 
 
@@ -222,7 +231,7 @@ unit_names = st.lists(st.sampled_from(["web.service", "web"]) | garbage, max_siz
 @many(500)
 @given(cgroups, st.none() | unit_names, st.sampled_from(["present", "absent"]))
 def test_any_arguments_of_raw_xmit(outcome: Outcome, cgroup: Any, unit: Any, state: str) -> None:
-    params = {"cgroup": cgroup, "unit": unit, "state": state, **SENDER}
+    params = {"cgroup": cgroup, "unit": unit, "state": state, "permanent": True, **SENDER}
     ended = outcome(_raw_xmit.prepare, params, ("cgroup", "unit"))
     seen.setdefault("raw_xmit", Counter())[ended] += 1
 
@@ -259,7 +268,7 @@ def test_the_other_modules_refuse_that_too(outcome: Outcome, value: Any) -> None
     params = {**params, "name": value, "state": "absent"}
     assert outcome(_programs.prepare, params, ("name",)) == "refused"
     for more in ({"cgroup": [value], "unit": None}, {"cgroup": None, "unit": [value]}):
-        params = {**more, "state": "present", **SENDER}
+        params = {**more, "state": "present", "permanent": False, **SENDER}
         assert outcome(_raw_xmit.prepare, params, ("cgroup", "unit")) == "refused"
 
 

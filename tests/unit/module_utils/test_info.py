@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,6 +47,7 @@ def test_a_host_without_anything_of_ours(host: FakeKernel) -> None:
         "policies": {},
         "counters": {},
         "raw_xmit": {},
+        "permanent": {"policies": {}, "raw_xmit": []},
     }
 
 
@@ -286,3 +289,25 @@ def test_nothing_is_changed_and_no_run_changes_what_is_read(
     assert (host.state(), host.calls) == (before, calls)
     assert set(seen) == {"none"}
     assert host.locked == "all"
+
+
+def test_what_is_kept_is_told_though_it_is_not_applied(host: FakeKernel, kept: Path) -> None:
+    files = {
+        "policies.d/2.json": {"unit": "web.service", "tos": ["ef"]},
+        "policies.d/1.json": {"cgroup": "a", "priority": 3},
+        "raw_xmit.d/1.json": {"unit": "prober.service"},
+    }
+    for name, data in files.items():
+        (kept / name).parent.mkdir(parents=True, exist_ok=True)
+        (kept / name).write_text(json.dumps(data))
+    assert _info.gather({})["permanent"] == {
+        "policies": {"a": {"priority": 3}, "web.service": {"tos": ["ef"]}},
+        "raw_xmit": ["prober.service"],
+    }
+
+
+def test_a_file_that_cannot_be_trusted_is_told(host: FakeKernel, kept: Path) -> None:
+    (kept / "policies.d").mkdir(parents=True)
+    (kept / "policies.d").chmod(0o777)
+    with pytest.raises(HostError, match="can be written by others than root"):
+        _info.gather({})

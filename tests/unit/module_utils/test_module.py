@@ -219,7 +219,7 @@ def test_a_wrong_policy_is_told_with_its_field(
     ("main", "args", "words"),
     [
         (cgnet_policy.main, {}, "missing required arguments: policies"),
-        (cgnet_policy.main, {"policies": [], "permanent": True}, "Unsupported parameters"),
+        (cgnet_policy.main, {"policies": [], "persistent": True}, "Unsupported parameters"),
         (cgnet_policy.main, {"policies": [{"mode": "off"}]}, "one of: enforce, audit"),
         (cgnet_policy.main, {"policies": [{"bind_ports": {"sctp": []}}]}, "bind_ports.sctp"),
         (cgnet_policy.main, {"policies": [{"ipv4": "visible"}]}, "must be one of: hidden"),

@@ -121,6 +121,8 @@ def test_a_reader_is_told_what_is_declared_and_what_decides_of_it(
     whole = _info.gather({})
     host.reader = True
     told = _info.gather({})
-    del whole["objects"], whole["altered"], whole["raw_xmit"], whole["kernel"]["lsm_cgroup_slots"]
+    for key in ("objects", "altered", "raw_xmit", "permanent"):
+        del whole[key]
+    del whole["kernel"]["lsm_cgroup_slots"]
     assert told == whole
     assert list(told["policies"]) == ["a.slice"]

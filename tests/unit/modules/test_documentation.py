@@ -142,7 +142,7 @@ def test_every_policy_in_the_examples_is_possible_as_it_is_and_as_ansible_hands_
             else:
                 checked += 1
                 assert _policy.parse(one, "example") == _policy.parse(other, "example")
-    assert checked == 5
+    assert checked == 6
 
 
 def test_every_control_is_in_an_example() -> None:
@@ -184,6 +184,7 @@ def test_what_is_returned_is_documented_with_a_sample(name: str) -> None:
             "events",
             "kernel",
             "objects",
+            "permanent",
             "policies",
             "raw_xmit",
         ],

@@ -62,6 +62,7 @@ def test_of_a_kernel_that_can_do_everything_it_says_so() -> None:
         "policies": {},
         "counters": {},
         "raw_xmit": {},
+        "permanent": {"policies": {}, "raw_xmit": []},
     }
     assert libbpf.startswith("v1.")
 

@@ -108,7 +108,7 @@ def walk(
     """Let changes of `work` fail in turn, from `before` each time; all errors.
 
     Of changes of one kind that follow each other, the first does. After each, all is as before,
-    to the ids of what is there, or what is looked at is as after `work`, which mends the rest.
+    or what is looked at is as after `work`, which mends the rest.
     """
     before()
     names, error = failing(0, work)
@@ -116,23 +116,18 @@ def walk(
     wanted = look()
     steps = [i + 1 for i, name in enumerate(names) if names[i - 1 : i] != [name]]
     errors = []
-    started = None
     for step in steps:
-        if started is None:
-            before()
-            started = everything(), look()
+        before()
+        there, seen = everything(), look()
         _names, error = failing(step, work)
         assert error or names[step - 1] == "mkdir", step  # of a directory that is there
         errors += [error] if error else []
         if error.endswith(RETURNED):
-            assert (everything(), look()) == started, step
+            assert (everything(), look()) == (there, seen), step
         else:
             assert look() == wanted, (step, error)
-            work()
-            assert look() == wanted, step
-            started = None
-    work()
-    assert look() == wanted
+        work()
+        assert look() == wanted, step
     return errors
 
 

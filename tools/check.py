@@ -6,7 +6,7 @@ A stage is a make target. Two lanes run beside each other, since a guest keeps o
 and the checks on this machine another; within a lane one stage follows the other. The lane of
 the checks on this machine has the cheap ones first, and then takes what is left of those in
 guests, which have the long ones first. A stage's output goes to .build/check/STAGE.log, and is
-shown if it fails.
+shown if it fails; its first failures are told again at the end.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,8 +33,10 @@ HOST = (
     "sanity", "unit-newest", "sanity-newest",
 )  # fmt: skip
 GUEST = ("molecule", "kernel-without-bpf-lsm")
-# It reads what the kernel tests have left.
+# It reads what the unit and the kernel tests have left.
 LAST = ("threats",)
+# Of each stage that fails, so many failures are told at the end.
+TOLD = 5
 # After so many seconds without news, a line tells what is being done.
 QUIET = 60
 
@@ -49,6 +51,7 @@ class Result:
     passed: int
     failed: int
     skipped: tuple[str, ...]
+    failures: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         verdict = "passed" if self.ok else "FAILED"
@@ -83,6 +86,18 @@ class Check:
                 f"==> {stage}: {'passed' if result.ok else 'FAILED'}, {result.seconds:.1f} s, "
                 f"{result.passed} passed, {result.failed} failed, {len(result.skipped)} skipped"
             )
+
+    def readable(self, stages: tuple[str, ...]) -> Iterator[str]:
+        """The stages that read what others left, where those passed; they fail unrun elsewhere."""
+        read = ("unit", *(f"kernel-{kernel}" for kernel in self._kernels))
+        broken = [r.stage for r in self.results if r.stage in read and not r.ok]
+        for stage in stages:
+            if not broken:
+                yield stage
+                continue
+            why = f"not run, since {', '.join(broken)} failed"
+            self.results.append(Result(stage, False, 0.0, 0, 1, (), (why,)))
+            self._say(f"==> {stage}: FAILED, {why}")
 
     def end(self) -> None:
         """End what is running, and let nothing else begin."""
@@ -136,23 +151,28 @@ def last_line(stage: str) -> str:
 
 def count(stage: str, ok: bool, seconds: float) -> Result:
     """Read the JUnit files that the stage left in .build/junit/STAGE."""
-    passed = failed = 0
-    skipped = []
+    passed = 0
+    skipped, failures = [], []
     for path in sorted((BUILD / "junit" / stage).glob("*.xml")):
         for case in ET.parse(path).iter("testcase"):
             skip = case.find("skipped")
-            if case.find("failure") is not None or case.find("error") is not None:
-                failed += 1
+            problem = case.find("failure")
+            problem = case.find("error") if problem is None else problem
+            if problem is not None:
+                said = (problem.get("message") or "").partition("\n")[0]
+                failures.append(f"{case.get('classname')}::{case.get('name')}: {said}"[:300])
             elif skip is not None:
                 why = skip.get("message") or skip.text
                 skipped.append(f"{case.get('name')}: {why}")
             else:
                 passed += 1
-    if ok and not passed and not failed and not skipped:
+    if ok and not passed and not failures and not skipped:
         passed = 1
-    if not ok and failed == 0:  # it ended before its tests did, or beside them
-        failed = 1
-    return Result(stage, ok and failed == 0, seconds, passed, failed, tuple(skipped))
+    if not ok and not failures:  # it ended before its tests did, or beside them
+        failures = [last_line(stage)]
+    return Result(
+        stage, ok and not failures, seconds, passed, len(failures), tuple(skipped), tuple(failures)
+    )
 
 
 def main() -> int:
@@ -166,7 +186,7 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
-        for lanes in ((FIRST,), (itertools.chain(HOST, guest), guest), (LAST,)):
+        for lanes in ((FIRST,), (itertools.chain(HOST, guest), guest), (check.readable(LAST),)):
             threads = [threading.Thread(target=check.lane, args=(lane,)) for lane in lanes]
             for thread in threads:
                 thread.start()
@@ -180,6 +200,9 @@ def main() -> int:
     for result in results:
         for skip in result.skipped:
             print(f"skipped in {result.stage}: {skip}")
+    for result in results:
+        for failure in result.failures[:TOLD]:
+            print(f"failed in {result.stage}: {failure}")
     print(f"\n{'stage':26} {'verdict':7} {'seconds':>7} passed failed skipped")
     print("\n".join(str(result) for result in results))
     print(f"\n{sum(r.passed for r in results)} passed, {sum(r.failed for r in results)} failed")

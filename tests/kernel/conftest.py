@@ -10,6 +10,7 @@ controller would send. After each test, nothing of ours may be left in the kerne
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import json
 import os
@@ -70,6 +71,17 @@ class Group:
     def procs(self) -> str:
         """The file that takes a task in."""
         return f"{self.directory}/cgroup.procs"
+
+    def remove(self) -> bool:
+        """Remove it with what is below it; False while a task of it has not ended yet."""
+        try:
+            for base, _directories, _files in os.walk(self.directory, topdown=False):
+                os.rmdir(base)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            return False
+        return True
 
     def run(self, work: Callable[[], T]) -> T:
         """What `work` returns in a new task of this cgroup."""
@@ -219,9 +231,8 @@ def groups() -> Iterator[Callable[..., Group]]:
     try:
         yield make
     finally:
-        for created in reversed(made):
-            for base, _directories, _files in os.walk(created.directory, topdown=False):
-                os.rmdir(base)
+        left = [each.path for each in reversed(made) if not tasks.eventually(each.remove, True)]
+        assert left == []  # that one could not be removed keeps no other from it
 
 
 @pytest.fixture

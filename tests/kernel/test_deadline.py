@@ -17,7 +17,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._errors import CgnetEr
 from ansible_collections.linux.cgnet.plugins.module_utils._kernel import LOCK, Kernel
 
 from tests.kernel import hung, tasks
-from tests.kernel.conftest import Group, apply, info, shipped
+from tests.kernel.conftest import Group, apply, groups, info, shipped
 from tests.kernel.test_info import waits_for_a_lock
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -40,12 +40,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def keeper() -> Iterator[Group]:
     """A cgroup with a policy, so that the object is loaded and stays."""
-    with_policy = Group("keeper")
-    os.mkdir(with_policy.directory)
-    apply([{"cgroup": "keeper", **PORTS}])
-    yield with_policy
-    apply([{"cgroup": "keeper", "state": "absent"}])
-    os.rmdir(with_policy.directory)
+    with groups() as make:
+        yield make("keeper", **PORTS)
+        apply([{"cgroup": "keeper", "state": "absent"}])
 
 
 class Play:

@@ -79,3 +79,14 @@ def test_every_example_is_run_and_taken_back(name: str) -> None:
     assert {f"{stem}.yml", f"{stem}_absent.yml"} <= set(EXAMPLES)
     files = (ROOT / "molecule").glob("*/*.yml")
     assert [path for path in files if f"/examples/{name}" in path.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "molecule").glob("*/molecule.yml")), ids=str)
+def test_every_step_of_a_scenario_has_its_playbook(path: Path) -> None:
+    """Molecule passes over a step that has none."""
+    shared = yaml.safe_load((ROOT / ".config/molecule/config.yml").read_text(encoding="utf-8"))
+    own = yaml.safe_load(path.read_text(encoding="utf-8"))
+    playbooks = {**shared["ansible"]["playbooks"], **own["ansible"]["playbooks"]}
+    for step, *more in map(str.split, own["scenario"]["test_sequence"]):
+        for name in (playbooks["converge" if step == "idempotence" else step], *more):
+            assert (path.parent / name).is_file(), (step, name)

@@ -1,0 +1,69 @@
+# Copyright (c) 2026, the cgnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The roles' data agree with each other, with the documentation and with the runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.linux.cgnet.plugins.module_utils import _kept, _policy
+
+from tools import generate_profiles
+
+ROOT = Path(__file__).resolve().parents[2]
+ROLES = sorted((ROOT / "roles").iterdir())
+PROFILES = generate_profiles.profiles()
+CALLED = [
+    ROOT / "roles/container/templates/service.conf.j2",
+    ROOT / "roles/host/files/cgnet.service",
+]
+
+
+def loaded(path: Path) -> Any:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_defaults_are_those_that_the_argument_specs_name(role: Path) -> None:
+    options = loaded(role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    described = {name: spec["default"] for name, spec in options.items() if "default" in spec}
+    assert loaded(role / "defaults/main.yml") == described
+    assert [name for name in options if not name.startswith(f"cgnet_{role.name}_")] == []
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_a_profile_is_a_policy(name: str) -> None:
+    profile = PROFILES[name]
+    assert profile.keys() <= {"description", "policy", "raw_xmit"}
+    assert _policy.controls(_policy.parse(profile["policy"], name))
+    assert isinstance(profile.get("raw_xmit", False), bool)
+
+
+def test_the_page_of_profiles_shows_them() -> None:
+    text = generate_profiles.DOCUMENT.read_text(encoding="utf-8")
+    assert generate_profiles.render() == text, "python3 -m tools.generate_profiles"
+    assert PROFILES
+    assert all(f"| `{name}` |" in text for name in PROFILES)
+
+
+def test_the_page_of_profiles_shows_variables_that_there_are() -> None:
+    text = generate_profiles.DOCUMENT.read_text(encoding="utf-8")
+    play, own = [block.split("```")[0] for block in text.split("```yaml\n")[1:]]
+    (host, container) = yaml.safe_load(play)[0]["roles"]
+    options = loaded(ROOT / "roles/container/meta/argument_specs.yml")["argument_specs"]["main"]
+    assert host == {"role": "linux.cgnet.host"}
+    assert container["vars"].keys() <= options["options"].keys()
+    assert container["vars"]["cgnet_container_profile"] in PROFILES
+    assert yaml.safe_load(own).keys() == {"description", "policy", "raw_xmit"}
+
+
+@pytest.mark.parametrize("path", CALLED, ids=lambda path: path.name)
+def test_what_systemd_calls_is_what_is_installed(path: Path) -> None:
+    assert f"+{_kept.RUNTIME} start %n" in path.read_text() or (
+        f"ExecStart={_kept.RUNTIME} boot" in path.read_text()
+    )
+    assert f"dest: {_kept.RUNTIME}\n" in (ROOT / "roles/host/tasks/runtime.yml").read_text()

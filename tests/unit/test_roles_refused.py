@@ -1,0 +1,87 @@
+# Copyright (c) 2026, the cgnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the role container refuses before it changes anything, and in what words."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+UNIT = {"unit": "web.service"}
+CASES: dict[str, tuple[dict[str, Any], str]] = {
+    "no unit": ({}, "missing required arguments: cgnet_container_unit"),
+    "a unit of no known type": (
+        {"unit": "web.socket"},
+        "cgnet_container_unit: 'web.socket' is not possible: it is the name of a service or of",
+    ),
+    "a path": ({"unit": "../web.service"}, "'../web.service' is not possible"),
+    "a state that there is not": (
+        {**UNIT, "state": "here"},
+        "value of cgnet_container_state must be one of: present, absent, got: here",
+    ),
+    "a profile that there is not": (
+        {**UNIT, "profile": "server"},
+        "cgnet_container_profile: 'server' is not possible: there is no server.yml in PROFILES, ",
+    ),
+    "a profile that there is not, and which there are": (
+        {**UNIT, "profile": "server"},
+        "There are batch, ipv6_only, odd, prober, sandbox, serving.",
+    ),
+    "a profile that says what none does": (
+        {**UNIT, "profile": "odd"},
+        "PROFILES/odd.yml: colour is not possible: a profile has description, policy and raw_xmit.",
+    ),
+    "nothing to hold it to": (
+        UNIT,
+        "cgnet_container_policy: {} is not possible for web.service: it declares no control",
+    ),
+    "a profile of which nothing is left": (
+        {**UNIT, "profile": "ipv6_only", "policy": {"ipv4": None}},
+        "is not possible for web.service: it declares no control",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The message with which each case fails."""
+    folder = tmp_path_factory.mktemp("roles")
+    namespace = folder / "ansible_collections/linux"
+    namespace.mkdir(parents=True)
+    (namespace / "cgnet").symlink_to(ROOT)
+    profiles = folder / "profiles"
+    profiles.mkdir()
+    (profiles / "odd.yml").write_text("colour: red\n")
+    tasks = []
+    for number, (given, _says) in enumerate(CASES.values()):
+        given = {**given, "profile_directories": [str(profiles)]}
+        role = {
+            "ansible.builtin.include_role": {"name": "linux.cgnet.container"},
+            "vars": {f"cgnet_container_{name}": value for name, value in given.items()},
+        }
+        said = {"content": "{{ ansible_failed_result.msg }}", "dest": f"{folder}/{number}"}
+        tasks.append({"block": [role], "rescue": [{"ansible.builtin.copy": said}]})
+    play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}
+    (folder / "play.yml").write_text(yaml.safe_dump([play]))
+    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(folder), "HOME": str(folder)}
+    done = subprocess.run(
+        [sys.executable, "-m", "ansible", "playbook", f"{folder}/play.yml"],
+        check=False, capture_output=True, text=True, env=environment, cwd=folder,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "changed=" in done.stdout
+    messages = [(folder / str(number)).read_text() for number in range(len(CASES))]
+    return {case: each.replace(str(profiles), "PROFILES") for case, each in zip(CASES, messages)}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_it_tells_what_is_wrong_and_what_is_possible(told: dict[str, str], case: str) -> None:
+    assert CASES[case][1] in told[case]

@@ -109,7 +109,8 @@ test-objects: object
 
 .PHONY: molecule
 molecule: collection ## the plays of examples/ as scenarios with idempotence, in systemd guests
-	@trap '$(INSTALLED) molecule destroy --all' INT TERM; $(INSTALLED) molecule test --all
+	@trap '$(INSTALLED) molecule destroy' INT TERM; \
+	    $(INSTALLED) molecule destroy && $(INSTALLED) molecule test --all
 
 ## All together
 

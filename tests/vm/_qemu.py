@@ -36,9 +36,9 @@ def cache_dir() -> Path:
     return path
 
 
-def command(kernel: Path, append: str, memory: int, *more: str) -> list[str]:
+def command(kernel: Path, append: str, cpus: int, memory: int, *more: str) -> list[str]:
     """A qemu command line for `kernel` with `memory` MiB, without any default device."""
-    return [*_command(choose_accelerator(kernel), kernel, append, memory), *more]
+    return [*_command(choose_accelerator(kernel), kernel, append, cpus, memory), *more]
 
 
 def accelerator_of(line: list[str]) -> str:
@@ -46,13 +46,13 @@ def accelerator_of(line: list[str]) -> str:
     return line[line.index("-accel") + 1].partition(",")[0]
 
 
-def _command(accelerator: str, kernel: Path, append: str, memory: int) -> list[str]:
+def _command(accelerator: str, kernel: Path, append: str, cpus: int, memory: int) -> list[str]:
     qemu = shutil.which("qemu-system-x86_64")
     if qemu is None:
         raise VmError("qemu-system-x86_64 is not here; install qemu-system-x86")
     return [
         qemu, "-nodefaults", "-no-user-config", "-display", "none",
-        *_ACCELERATORS[accelerator], "-smp", "2", "-m", str(memory),
+        *_ACCELERATORS[accelerator], "-smp", str(cpus), "-m", str(memory),
         "-kernel", str(kernel), "-append", f"console=ttyS0 oops=panic {append}",
     ]  # fmt: skip
 
@@ -83,7 +83,7 @@ def choose_accelerator(kernel: Path) -> str:
 
 def _kvm_boots(kernel: Path) -> bool:
     """Whether `kernel` gets as far under KVM as to miss its root file system."""
-    line = [*_command("kvm", kernel, ENDS_ON_PANIC, 256), "-no-reboot", "-serial", "stdio"]
+    line = [*_command("kvm", kernel, ENDS_ON_PANIC, 2, 256), "-no-reboot", "-serial", "stdio"]
     try:
         console = subprocess.run(
             line, check=False, stdin=subprocess.DEVNULL,

@@ -23,6 +23,8 @@ REPO = Path(__file__).resolve().parents[2]
 _COLLECTION = PurePosixPath("cgnet/ansible_collections/linux/cgnet")
 _JOB = PurePosixPath("cgnet/job")
 _BUILT = ("plugins/objects", ".build/test-objects")
+# What counts for each CPU, or is seen from another, needs two.
+_CPUS = 2
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ class _Guest:
         serial = [part for fd in ports for part in ("-serial", f"file:/proc/self/fd/{fd}")]
         line = _qemu.command(
             self._kernel, f"quiet loglevel=3 {_qemu.ENDS_ON_PANIC} {self._job.append}",
-            self._job.memory, "-no-reboot", "-initrd", f"/proc/self/fd/{initrd}", *serial,
+            _CPUS, self._job.memory, "-no-reboot", "-initrd", f"/proc/self/fd/{initrd}", *serial,
         )  # fmt: skip
         _qemu.say(f"booting {self._job.suite} ({_qemu.accelerator_of(line)})")
         # setpriv: qemu ends with us, even if we are killed. Its own session: Ctrl-C is ours.

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -27,9 +26,9 @@ from ansible_collections.linux.cgnet.plugins.module_utils import (
     _programs,
     _raw_xmit,
     _reconcile,
+    _vmlinux,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._kernel import Kernel
-from ansible_collections.linux.cgnet.plugins.module_utils._model import Facts
 
 from tests.descriptors import descriptors
 from tests.kernel import tasks
@@ -192,16 +191,12 @@ def alone() -> Iterator[None]:
     clear()
 
 
-@functools.cache
-def _facts() -> Facts:
-    return Kernel.open().facts()
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ask for the host's facts once: to read the kernel's BTF is a third of a small run."""
-    facts = _facts()
-    monkeypatch.setattr(Kernel, "facts", lambda _kernel: facts)
+@pytest.fixture(autouse=True, scope="session")
+def types_once() -> Iterator[None]:
+    """Read the kernel's types once, which stay as they are: a third of a small run is that."""
+    with _vmlinux.types() as types, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(_vmlinux, "types", lambda: contextlib.nullcontext(types))
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,7 @@ def governed(nothing_left: None) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def unchanged(governed: None, quick: None) -> Iterator[None]:
+def unchanged(governed: None) -> Iterator[None]:
     """After the error, nothing is other than before."""
     before, held = everything(), info()
     yield

@@ -19,7 +19,6 @@ from tests.kernel.foreign import EFFECTIVE, MULTI, OVERRIDE, Theirs, kind_of, st
 from tests.kernel.seen import BPFFS, NAME, pins
 from tests.kernel.tasks import eventually
 
-pytestmark = pytest.mark.usefixtures("quick")
 Make = Callable[..., Group]
 
 ALL = (

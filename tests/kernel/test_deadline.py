@@ -20,7 +20,6 @@ from tests.kernel import hung, tasks
 from tests.kernel.conftest import Group, apply, groups, info, shipped
 from tests.kernel.test_info import waits_for_a_lock
 
-pytestmark = pytest.mark.usefixtures("quick")
 Make = Callable[..., Group]
 
 PORTS: dict[str, Any] = {"bind_ports": {"tcp": [1001]}}

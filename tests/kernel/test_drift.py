@@ -23,7 +23,7 @@ from tests.kernel.seen import BPFFS, NAME, attached, everything, pinned, pins
 from tests.kernel.tasks import bind, eventually, outcome, priority, set_priority, watching
 from tests.shown import IN_HOST
 
-pytestmark = pytest.mark.usefixtures("alone", "quick")
+pytestmark = pytest.mark.usefixtures("alone")
 Make = Callable[..., Group]
 
 POLICY: dict[str, Any] = {"priority": 6, "bind_ports": {"tcp": [1001]}}

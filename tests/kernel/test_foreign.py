@@ -19,8 +19,6 @@ from tests.kernel.conftest import Group, apply, clear, groups, program, raw_xmit
 from tests.kernel.foreign import EFFECTIVE, Theirs, kind_of, standing
 from tests.kernel.seen import BPFFS, ids, pinned
 
-pytestmark = pytest.mark.usefixtures("quick")
-
 HOOKS = ("sysctl", "setsockopt", "sockops", "egress", "ingress", "bind4", "connect4", "lsm_set")
 FOLDER = f"{BPFFS}/theirs"
 OURS = "above/ours"

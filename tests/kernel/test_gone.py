@@ -20,7 +20,7 @@ from tests.kernel.seen import BPFFS, attached
 from tests.kernel.tasks import bind, eventually
 from tests.shown import IN_HOST
 
-pytestmark = pytest.mark.usefixtures("alone", "quick")
+pytestmark = pytest.mark.usefixtures("alone")
 Make = Callable[..., Group]
 
 PINS = f"{BPFFS}/cgnet/policy/{shipped().manifest['version']}"

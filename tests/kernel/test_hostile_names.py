@@ -24,8 +24,6 @@ from tests.kernel.tasks import bind
 from tests.shown import IN_HOST
 from tests.swapping import swapping
 
-pytestmark = pytest.mark.usefixtures("quick")
-
 PORTS = {"bind_ports": {"tcp": [1001]}}
 SHOWN = {"bind_ports": {"tcp": [1001], "below": 16384, "unprivileged": False}, **IN_HOST}
 VERSION = shipped().manifest["version"]

@@ -19,7 +19,7 @@ from tests.kernel.flows import MAPPED
 from tests.kernel.sends import V6, mark
 from tests.kernel.tasks import bind, outcome, release, set_tclass, watching
 
-pytestmark = pytest.mark.usefixtures("alone", "quick")
+pytestmark = pytest.mark.usefixtures("alone")
 Make = Callable[..., Group]
 
 AF21, EF = 0x48, 0xB8

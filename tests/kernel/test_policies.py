@@ -22,7 +22,7 @@ from tests.kernel.seen import BPFFS, NAME, attached, everything, pins
 from tests.kernel.tasks import bind, outcome
 from tests.shown import IN_ANY, IN_HOST
 
-pytestmark = pytest.mark.usefixtures("alone", "quick")
+pytestmark = pytest.mark.usefixtures("alone")
 Make = Callable[..., Group]
 
 CONTROL: dict[str, Any] = {

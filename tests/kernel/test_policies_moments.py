@@ -25,7 +25,7 @@ from tests.kernel.seen import attached, everything, pins
 from tests.kernel.steps import before_changes
 from tests.kernel.tasks import Watch, bind, outcome, watching
 
-pytestmark = pytest.mark.usefixtures("alone", "quick")
+pytestmark = pytest.mark.usefixtures("alone")
 Make = Callable[..., Group]
 
 ONE = {"cgroup": "ours", "bind_ports": {"tcp": [1000, 1001]}}

@@ -20,7 +20,7 @@ from tests.kernel.sends import V4, V6, made_in, mark
 from tests.kernel.tasks import set_priority, watching
 
 Make = Callable[..., Group]
-pytestmark = pytest.mark.usefixtures("outside", "quick")
+pytestmark = pytest.mark.usefixtures("outside")
 
 A, B, C = "outside/a", "outside/a/b", "outside/a/b/c"
 MINE, NONE = 3, None

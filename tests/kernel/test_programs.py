@@ -20,7 +20,7 @@ from tests.kernel.conftest import Group, apply, info, program, shipped
 from tests.kernel.seen import BPFFS, attached, everything, pins
 from tests.kernel.tasks import bind, outcome, watching
 
-pytestmark = pytest.mark.usefixtures("alone", "quick")
+pytestmark = pytest.mark.usefixtures("alone")
 Make = Callable[..., Group]
 
 ONE, TWO = shipped("mine_one", name="mine"), shipped("mine_two", name="mine")

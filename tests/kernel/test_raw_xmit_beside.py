@@ -31,7 +31,7 @@ from tests.kernel.seen import NAME, attached, everything
 from tests.kernel.tasks import outcome, priority
 from tests.kernel.uring import syscall
 
-pytestmark = pytest.mark.usefixtures("alone", "quick")
+pytestmark = pytest.mark.usefixtures("alone")
 Make = Callable[..., Group]
 
 PRCTL, CAPSET, PR_SET_KEEPCAPS = 157, 126, 8

@@ -33,7 +33,6 @@ from tests.kernel.raw import (
 from tests.kernel.tasks import ended, eventually, outcome, start
 from tests.kernel.uring import SETUP_SQPOLL, Message, Op, ring, syscall
 
-pytestmark = pytest.mark.usefixtures("quick")
 Make = Callable[..., Group]
 
 RECVFROM, RECVMMSG = 45, 299

@@ -32,7 +32,7 @@ from tests.kernel.readers import (
 from tests.kernel.seen import everything
 from tests.shown import IN_ANY
 
-pytestmark = pytest.mark.usefixtures("locked_down", "alone", "quick")
+pytestmark = pytest.mark.usefixtures("locked_down", "alone")
 Make = Callable[..., Group]
 
 

@@ -39,7 +39,7 @@ from tests.kernel.readers import (
 )
 from tests.kernel.seen import everything
 
-pytestmark = pytest.mark.usefixtures("locked_down", "alone", "quick")
+pytestmark = pytest.mark.usefixtures("locked_down", "alone")
 Make = Callable[..., Group]
 
 

@@ -20,7 +20,7 @@ from tests.kernel.conftest import Group, Shipped, apply, info, program, raw_xmit
 from tests.kernel.seen import ids, pinned, pins
 from tests.kernel.tasks import eventually
 
-pytestmark = pytest.mark.usefixtures("alone", "quick")
+pytestmark = pytest.mark.usefixtures("alone")
 Make = Callable[..., Group]
 
 POLICY: dict[str, Any] = {

@@ -27,7 +27,7 @@ from tests.kernel.seen import attached, everything
 from tests.kernel.steps import OF_FILES, before_changes
 from tests.kernel.tasks import bind, outcome
 
-pytestmark = pytest.mark.usefixtures("alone", "quick")
+pytestmark = pytest.mark.usefixtures("alone")
 Make = Callable[..., Group]
 Policies = list[dict[str, Any]]
 
@@ -111,6 +111,7 @@ def walk(
     or what is looked at is as after `work`, which mends the rest.
     """
     before()
+    seen = look()
     names, error = failing(0, work)
     assert error == ""
     wanted = look()
@@ -118,7 +119,7 @@ def walk(
     errors = []
     for step in steps:
         before()
-        there, seen = everything(), look()
+        there = everything()
         _names, error = failing(step, work)
         assert error or names[step - 1] == "mkdir", step  # of a directory that is there
         errors += [error] if error else []
@@ -136,11 +137,12 @@ def walk(
 def test_a_list_of_policies_is_applied_as_one(group: Make, change: str) -> None:
     ours, theirs = group("ours"), group("theirs")
     first, then, obj = CHANGES[change]
-    errors = walk(
-        lambda: apply(first, obj=obj),
-        lambda: apply(then, obj=obj),
-        lambda: [(who.run(looks), info()["policies"].get(who.path)) for who in (ours, theirs)],
-    )
+
+    def look() -> list[Any]:
+        shown = info()["policies"]
+        return [(who.run(looks), shown.get(who.path)) for who in (ours, theirs)]
+
+    errors = walk(lambda: apply(first, obj=obj), lambda: apply(then, obj=obj), look)
     returned = [error for error in errors if error.endswith(RETURNED)]
     assert returned
     assert all("EIO" in error for error in errors)

@@ -73,15 +73,13 @@ def put(value: BindPorts, raw: Struct) -> None:
 
 def get(raw: Struct) -> BindPorts:
     """Out of the struct."""
+    blocks = [sum(word << (64 * at) for at, word in enumerate(words)) for words in raw.block]
 
     def listed(protocol: Protocol, flag: Flag) -> tuple[tuple[int, int], ...] | None:
         if not raw.flags & flag:
             return None
-        bitmaps = {}
-        for number, index in enumerate(raw.port_block[protocol]):
-            words = raw.block[index]
-            bitmaps[number] = sum(word << (64 * at) for at, word in enumerate(words))
-        return _ports.ranges(bitmaps)
+        numbered = enumerate(raw.port_block[protocol])
+        return _ports.ranges({number: blocks[index] for number, index in numbered})
 
     return BindPorts(
         tcp=listed(Protocol.TCP, Flag.TCP),

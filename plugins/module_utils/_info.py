@@ -39,9 +39,10 @@ def _gather(kernel: Kernel, asked: bool, check: bool) -> dict[str, Any]:
             "Set become: true on the task, or leave the option out",
         )
     with kernel.lock() if asked and not check else kernel.reading():
-        result = _shared(kernel)
+        observed = kernel.observe(_policies.OBJECT)
+        result = _shared(kernel, observed)
         if not kernel.reader:
-            result.update(_for_root(kernel, result["kernel"]))
+            result.update(_for_root(kernel, observed, result["kernel"]))
         if asked:
             result["events"] = [] if check else _events(kernel)
         return result
@@ -67,11 +68,10 @@ def _counters(kernel: Kernel, observed: Observed) -> dict[str, dict[str, dict[st
     return found
 
 
-def _shared(kernel: Kernel) -> dict[str, Any]:
-    """What a reader is told as well."""
+def _shared(kernel: Kernel, observed: Observed) -> dict[str, Any]:
+    """What a reader is told as well; `observed` is of the policies."""
     facts = kernel.facts()
     lacks = _support.missing(Program("any", "lsm_cgroup/socket_post_create"), facts)
-    observed = kernel.observe(_policies.OBJECT)
     policies = {}
     for cgroup, path in observed.alive.items():
         shown = _stored.shown(observed, cgroup, "", facts.netns_cookie)
@@ -92,13 +92,14 @@ def _shared(kernel: Kernel) -> dict[str, Any]:
     }
 
 
-def _for_root(kernel: Kernel, told: dict[str, Any]) -> dict[str, Any]:
+def _for_root(kernel: Kernel, policies: Observed, told: dict[str, Any]) -> dict[str, Any]:
     """What root alone is told; `told` is what everybody is told of the kernel."""
     slots = kernel.slots()
+    seen = {_policies.OBJECT: policies, _raw_xmit.OBJECT: kernel.observe(_raw_xmit.OBJECT)}
     objects: dict[str, Any] = {}
     altered: list[str] = []
     for name in kernel.names():
-        observed = kernel.observe(name)
+        observed = seen.get(name) or kernel.observe(name)
         altered += observed.altered
         objects[name] = {
             version: {
@@ -114,7 +115,7 @@ def _for_root(kernel: Kernel, told: dict[str, Any]) -> dict[str, Any]:
             }
             for version, loaded in observed.versions.items()
         }
-    observed = kernel.observe(_raw_xmit.OBJECT)
+    observed = seen[_raw_xmit.OBJECT]
     raw_xmit = {}
     for path in observed.alive.values():
         group = kernel.hierarchy.resolve(path, "raw_xmit")

@@ -165,16 +165,18 @@ class Kernel:
         """
         if self.reader:
             return _readers.observe(self.layout, self.hierarchy, name)
-        _pins.require_ours(self.layout, name)
-        found = _listed(self.layout.object(name))
-        versions = {version: self._loaded(name, version) for version in found}
+        versions, altered = {}, {}
+        for version, pinned in _pins.require_ours(self.layout, name).items():
+            readers, differing = _readers.shared(self.layout, name, version)
+            versions[version] = self._loaded(name, version, pinned, readers)
+            altered.update(differing)
         ids = sorted({cgroup for loaded in versions.values() for cgroup in loaded.cgroups})
-        altered = _readers.altered(self.layout, name)
-        return Observed(versions, self.hierarchy.paths(ids), altered=altered)
+        told = tuple(altered[path] for path in sorted(altered))
+        return Observed(versions, self.hierarchy.paths(ids), altered=told)
 
-    def _loaded(self, name: str, version: str) -> Loaded:
+    def _loaded(self, name: str, version: str, pinned: _pins.Pinned, readers: int | None) -> Loaded:
         maps = self.layout.maps(name, version)
-        programs, damage = _whole.look(self.layout.programs(name, version), maps)
+        programs = {pin: told.id for pin, told in pinned.programs.items()}
         values, governing = _storage.values(maps), _storage.governing(maps)
         linked = [int(entry) for entry in _listed(self.layout.links(name, version))]
         cgroups = {}
@@ -187,9 +189,9 @@ class Kernel:
                 values.get(cgroup),
                 cgroup in governing,
             )
-        readers = _readers.shared(self.layout, name, version)
         lost_too = (f"the program {program}, which runs, is not pinned" for program in sorted(lost))
-        return Loaded(frozenset(programs), cgroups, readers, (*damage, *lost_too))
+        damage = (*_whole.damage(pinned), *lost_too)
+        return Loaded(frozenset(programs), cgroups, readers, damage)
 
     def _links(
         self, name: str, version: str, cgroup: int, programs: dict[str, int], lost: set[str]

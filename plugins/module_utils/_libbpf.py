@@ -145,25 +145,25 @@ class BtfType(ctypes.Structure):
         return list((shape * (self.info & 0xFFFF)).from_address(behind))
 
 
-def _negative(call: str, result: int, _args: Any) -> int:
+def _negative(result: int, function: Any, _args: Any) -> int:
     """libbpf 1.x returns -errno."""
     if result < 0:
-        raise KernelError(call, -result)
+        raise KernelError(function.__name__, -result)
     return result
 
 
-def _null(call: str, result: Any, _args: Any) -> Any:
+def _null(result: Any, function: Any, _args: Any) -> Any:
     """libbpf 1.x returns NULL and sets errno."""
     if not result:
-        raise KernelError(call, ctypes.get_errno())
+        raise KernelError(function.__name__, ctypes.get_errno())
     return result
 
 
-def _plain(_call: str, result: Any, _args: Any) -> Any:
+def _plain(result: Any, _function: Any, _args: Any) -> Any:
     return result
 
 
-# Function → what it returns, what it takes, and how it reports an error.
+# Function → what it returns, what it takes, and its errcheck, which reports an error.
 _TABLE: dict[str, tuple[Any, tuple[Any, ...], Any]] = {
     "libbpf_set_print": (c_void_p, (c_void_p,), _plain),
     "libbpf_version_string": (c_char_p, (), _plain),
@@ -211,13 +211,9 @@ class Library:
             function = getattr(library, name)
             function.restype = result
             function.argtypes = arguments
-            function.errcheck = functools.partial(self._check, name, check)
+            function.errcheck = check
             setattr(self, name, function)
         self.call("libbpf_set_print", None)
-
-    @staticmethod
-    def _check(name: str, check: Any, result: Any, _function: Any, args: Any) -> Any:
-        return check(name, result, args)
 
     def call(self, name: str, *args: Any) -> Any:
         """Call a function of the table by its name."""
@@ -237,13 +233,17 @@ def library() -> Library:
         ) from error
 
 
-@contextlib.contextmanager
-def closing(fd: int) -> Iterator[int]:
+class closing:  # noqa: N801  as contextlib.closing, which closes objects
     """A descriptor that is closed in the end."""
-    try:
-        yield fd
-    finally:
-        os.close(fd)
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def __enter__(self) -> int:
+        return self._fd
+
+    def __exit__(self, *_error: object) -> None:
+        os.close(self._fd)
 
 
 def info(fd: int, into: ctypes.Structure) -> Any:

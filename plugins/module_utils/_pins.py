@@ -10,11 +10,13 @@ they have that of another of the same version, ours were mixed up, which a run m
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import shlex
 import stat
 from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 from ansible_collections.linux.cgnet.plugins.module_utils import _attached, _libbpf, _names
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import HostError
@@ -22,6 +24,15 @@ from ansible_collections.linux.cgnet.plugins.module_utils._layout import ROOT, L
 
 _AGAIN = "and run the task again, which pins its own anew"
 _KINDS = {"prog": "a program", "map": "a map", "link": "a link"}
+_MAPS = 64
+"""A program uses no more maps (MAX_USED_MAPS)."""
+
+
+class Pinned(NamedTuple):
+    """What the kernel tells of the programs and maps of a version, each by its pin's name."""
+
+    programs: Mapping[str, _libbpf.ProgInfo]
+    maps: Mapping[str, _libbpf.MapInfo]
 
 
 def _strange(path: str, what: str, wanted: str, remedy: str = "") -> HostError:
@@ -63,14 +74,19 @@ def require_objects(layout: Layout) -> None:
         _require_directory(path, "an object's directory")
 
 
-def require_ours(layout: Layout, name: str) -> None:
-    """HostError where an object's directory has anything that cgnet does not pin there."""
+def require_ours(layout: Layout, name: str) -> dict[str, Pinned]:
+    """What is pinned of each version of an object.
+
+    HostError where its directory has anything that cgnet does not pin there.
+    """
+    versions = {}
     _require_directory(layout.root, f"the directory {ROOT}")
     _require_directory(layout.object(name), "an object's directory")
     for version, path in _entries(layout.object(name)):
         if not is_name(version):
             raise _strange(path, "of a name that cgnet gives to none", "an object's versions")
         _require_directory(path, "a version's directory")
+        found: dict[str, dict[str, Any]] = {"prog": {}, "map": {}}
         for part, below in _entries(path):
             if part not in _KINDS:
                 raise _strange(below, "of a name that cgnet gives to none", "prog, map and link")
@@ -78,7 +94,9 @@ def require_ours(layout: Layout, name: str) -> None:
             if part == "link":
                 _require_links(below)
             else:
-                _require_named(below, part)
+                found[part] = _named(below, part)
+        versions[version] = Pinned(found["prog"], found["map"])
+    return versions
 
 
 def _is_id(name: str) -> bool:
@@ -143,19 +161,30 @@ def _require_kind(fd: int, path: str, kind: str) -> None:
         raise _strange(path, _KINDS.get(found, found), _KINDS[kind])
 
 
-def _require_named(directory: str, kind: str) -> None:
-    """HostError where a directory has anything but pins of a kind that bear their own name, or
-    that of another one.
+def _named(directory: str, kind: str) -> dict[str, Any]:
+    """What the kernel tells of each pin of a directory, by the pin's name.
+
+    HostError where there is anything but pins of a kind that bear their own name, or that of
+    another one.
     """
     found = _pins(directory, kind)
-    for path in found.values():
+    told = {}
+    for pin, path in found.items():
         with _libbpf.pinned(path) as fd:
             _require_kind(fd, path, kind)
-            shape = _libbpf.ProgInfo() if kind == "prog" else _libbpf.MapInfo()
-            named = _libbpf.info(fd, shape).name.decode(errors="replace")
+            told[pin] = _libbpf.info(fd, _shape(kind))
+        named = told[pin].name.decode(errors="replace")
         if named not in {name[: _libbpf.NAME] for name in found}:
             what = _KINDS[kind]
             raise _strange(path, f"{what} of the name {named}", f"{what} of its own")
+    return told
+
+
+def _shape(kind: str) -> _libbpf.ProgInfo | _libbpf.MapInfo:
+    """What the kernel is to fill, with room for the ids of a program's maps."""
+    if kind == "map":
+        return _libbpf.MapInfo()
+    return _libbpf.ProgInfo(nr_map_ids=_MAPS, map_ids=(ctypes.c_uint32 * _MAPS)())
 
 
 def require_link(fd: int, path: str, programs: Mapping[str, int]) -> _libbpf.LinkInfo:

@@ -135,25 +135,18 @@ def _nearest(layout: Layout, name: str, version: str) -> tuple[int, dict[str, _A
     return min(found, key=lambda each: len(each[1]))
 
 
-def shared(layout: Layout, name: str, version: str) -> int | None:
+def shared(layout: Layout, name: str, version: str) -> tuple[int | None, dict[str, str]]:
     """The gid of the group that may read what a version stores, ROOT where none may.
 
     None where it is neither the one nor the other: a run was killed, or somebody changed it.
+    What is otherwise than it was made comes with it: path → how it is and was.
     """
-    try:
-        gid, differing = _nearest(layout, name, version)
-    except FileNotFoundError:
-        return None
-    return None if differing else gid
-
-
-def altered(layout: Layout, name: str) -> tuple[str, ...]:
-    """What is otherwise than it was made, of an object: each path, how it is and was."""
-    found = {}
-    for version in os.listdir(layout.object(name)) if os.path.isdir(layout.object(name)) else ():
-        for path, wanted in _nearest(layout, name, version)[1].items():
-            found[path] = f"{path} has {_access(path)}, and not {wanted}; a run mends it"
-    return tuple(found[path] for path in sorted(found))
+    gid, differing = _nearest(layout, name, version)
+    told = {
+        path: f"{path} has {_access(path)}, and not {wanted}; a run mends it"
+        for path, wanted in differing.items()
+    }
+    return (None if told else gid), told
 
 
 @contextlib.contextmanager

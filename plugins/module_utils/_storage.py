@@ -22,8 +22,10 @@ _MARKS = "marks"
 """The map of the policy object that has, for a socket, whose priority it carries."""
 
 
-def _maps(folder: str, write: bool) -> Generator[tuple[str, int], None, None]:
-    """Each pinned map's name and a descriptor that lives until the next.
+def _maps(
+    folder: str, write: bool, only: str | None = None
+) -> Generator[tuple[str, int], None, None]:
+    """Each pinned map's name, or `only` that one's, and a descriptor that lives until the next.
 
     Who is not root sees the maps that are shared with it, while a run may remove them.
     """
@@ -31,7 +33,7 @@ def _maps(folder: str, write: bool) -> Generator[tuple[str, int], None, None]:
         pinned = sorted(os.listdir(folder))
     except FileNotFoundError:
         pinned = []
-    for name in pinned:
+    for name in pinned if only is None else {only}.intersection(pinned):
         with _worker.doing(f"{folder}/{name}"):
             try:
                 fd = _libbpf.get(f"{folder}/{name}", write)
@@ -41,11 +43,6 @@ def _maps(folder: str, write: bool) -> Generator[tuple[str, int], None, None]:
                 raise
             with _libbpf.closing(fd):
                 yield name, fd
-
-
-def ids(folder: str) -> set[int]:
-    """The ids of the maps that are pinned."""
-    return {_libbpf.info(fd, _libbpf.MapInfo()).id for _name, fd in _maps(folder, write=False)}
 
 
 def pins(folder: str) -> list[str]:
@@ -63,10 +60,8 @@ def _opened(
     folder: str, kind: int, name: str | None = None, write: bool = False
 ) -> Iterator[tuple[int, int] | None]:
     """A descriptor of the map of a kind whose keys are cgroup ids, and its values' size."""
-    with contextlib.closing(_maps(folder, write)) as maps:
-        for entry, fd in maps:
-            if name not in (None, entry):
-                continue
+    with contextlib.closing(_maps(folder, write, name)) as maps:
+        for _entry, fd in maps:
             shape = _libbpf.info(fd, _libbpf.MapInfo())
             if shape.type == kind and shape.key_size == ctypes.sizeof(ctypes.c_uint64):
                 yield fd, int(shape.value_size)

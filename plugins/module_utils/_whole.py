@@ -5,15 +5,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
-import os
 
-from ansible_collections.linux.cgnet.plugins.module_utils import _libbpf, _storage
+from ansible_collections.linux.cgnet.plugins.module_utils import _libbpf
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import KernelError
-
-_MAPS = 64
-"""A program uses no more maps (MAX_USED_MAPS)."""
+from ansible_collections.linux.cgnet.plugins.module_utils._pins import Pinned
 
 
 def _map_name(number: int) -> str:
@@ -28,29 +24,20 @@ def _map_name(number: int) -> str:
         return str(_libbpf.info(fd, _libbpf.MapInfo()).name.decode(errors="replace"))
 
 
-def look(programs: str, maps: str) -> tuple[dict[str, int], tuple[str, ...]]:
-    """The ids of the programs that are pinned in a folder, by name, and what is wrong there.
+def damage(pinned: Pinned) -> tuple[str, ...]:
+    """What is wrong with the programs and maps of a version.
 
-    Wrong is a pin of another program, and a map of the programs that is not pinned among the
-    `maps`: what is stored there would reach no program. A program that lacks is none of that.
+    Wrong is a pin of another program, and a map of the programs that is not pinned: what is
+    stored there would reach no program. A program that lacks is none of that.
     """
-    try:
-        listed = sorted(os.listdir(programs))
-    except FileNotFoundError:
-        listed = []
-    found: dict[str, int] = {}
     wrong: list[str] = []
     used: set[int] = set()
-    for pin in listed:
-        ids = (ctypes.c_uint32 * _MAPS)()
-        with _libbpf.pinned(f"{programs}/{pin}") as fd:
-            told = _libbpf.info(fd, _libbpf.ProgInfo(nr_map_ids=_MAPS, map_ids=ids))
-        found[pin] = told.id
-        used.update(ids[: told.nr_map_ids])
+    for pin, told in pinned.programs.items():
+        used.update(told.map_ids[: told.nr_map_ids])
         name = told.name.decode(errors="replace")
         if name != pin[: _libbpf.NAME]:
             wrong.append(f"the program {name} is pinned as {pin}")
-    lost = [_map_name(number) for number in sorted(used - _storage.ids(maps))]
+    lost = [_map_name(number) for number in sorted(used - {m.id for m in pinned.maps.values()})]
     # libbpf's own, such as .rodata, are not pinned.
     wrong += [f"the map {name} of its programs is not pinned" for name in lost if "." not in name]
-    return found, tuple(wrong)
+    return tuple(wrong)

@@ -95,17 +95,23 @@ class _Marks:
 _marks: _Marks | None = None  # in a worker, its own
 
 
-@contextlib.contextmanager
-def doing(what: str, seconds: float | None = None, lock: bool = False) -> Iterator[None]:
+_NOTHING = contextlib.nullcontext()
+
+
+def doing(
+    what: str, seconds: float | None = None, lock: bool = False
+) -> contextlib.AbstractContextManager[None]:
     """Say what is done in the block, if a module waits for it: a call that may hang, or on what.
 
     `seconds` is CALL_SECONDS where it is not given. With `lock` it waits for a file's lock, and
     `what` is the file's path.
     """
-    marks = _marks
-    if marks is None:
-        yield
-        return
+    # It surrounds every call, of which a run has hundreds for a cgroup.
+    return _NOTHING if _marks is None else _said(_marks, what, seconds, lock)
+
+
+@contextlib.contextmanager
+def _said(marks: _Marks, what: str, seconds: float | None, lock: bool) -> Iterator[None]:
     marks.enter(what, CALL_SECONDS if seconds is None else seconds, lock)
     try:
         yield

@@ -9,8 +9,8 @@ import contextlib
 import ctypes
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from glob import glob
+from typing import NamedTuple
 
 from tests.kernel.conftest import Group, program, shipped
 from tests.kernel.seen import BPFFS
@@ -20,8 +20,7 @@ SYN, SYN_ACK, ACK, DATA, FIN = 0x02, 0x12, 0x10, 0x18, 0x11
 """A TCP packet's flags: the acknowledgement's own, and with it the data's and the end's."""
 
 
-@dataclass(frozen=True)
-class Packet:
+class Packet(NamedTuple):
     """skb->priority, 4 or 6, TOS or traffic class, the header's protocol, and TCP's flags."""
 
     priority: int

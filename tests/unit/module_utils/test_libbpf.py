@@ -143,25 +143,25 @@ def test_the_built_object_is_read_with_its_programs_and_its_map(
 
 @pytest.mark.parametrize("result", [0, 1, 7])
 def test_what_is_not_negative_is_the_result(result: int) -> None:
-    assert _libbpf._negative("bpf_obj_get", result, ()) == result
+    assert _libbpf._negative(result, INSTALLED.bpf_obj_get_opts, ()) == result
 
 
 def test_what_is_negative_is_the_errno() -> None:
-    with pytest.raises(KernelError) as caught:
-        _libbpf._negative("bpf_obj_get", -errno.ENOENT, ())
+    with pytest.raises(KernelError, match=r"^bpf_obj_get_opts: ENOENT") as caught:
+        _libbpf._negative(-errno.ENOENT, INSTALLED.bpf_obj_get_opts, ())
     assert caught.value.errno == errno.ENOENT
 
 
 def test_null_takes_errno() -> None:
     ctypes.set_errno(errno.E2BIG)
     with pytest.raises(KernelError, match=r"^bpf_object__open_mem: E2BIG") as caught:
-        _libbpf._null("bpf_object__open_mem", None, ())
+        _libbpf._null(None, INSTALLED.bpf_object__open_mem, ())
     assert caught.value.errno == errno.E2BIG
-    assert _libbpf._null("bpf_object__open_mem", 4096, ()) == 4096
+    assert _libbpf._null(4096, INSTALLED.bpf_object__open_mem, ()) == 4096
 
 
 def test_the_end_of_a_list_is_no_error() -> None:
-    assert _libbpf._plain("bpf_object__next_map", None, ()) is None
+    assert _libbpf._plain(None, INSTALLED.bpf_object__next_map, ()) is None
 
 
 @pytest.mark.parametrize(

@@ -175,12 +175,22 @@ def nothing_left() -> Iterator[None]:
     assert ids("link") - links == set()
 
 
+def associations() -> list[str]:
+    """Those of SCTP, by their lines."""
+    try:
+        return Path("/proc/net/sctp/assocs").read_text().splitlines()[1:]
+    except FileNotFoundError:  # it is a module, and not loaded
+        return []
+
+
 @pytest.fixture(autouse=True)
 def nothing_open() -> Iterator[None]:
     """What a test opened is closed after it, as what the modules opened is."""
     before = descriptors()
     yield
     assert descriptors() <= before
+    # An association of SCTP goes on for a while, and what it sends would be another test's.
+    assert tasks.eventually(associations, []) == []
 
 
 @pytest.fixture

@@ -118,10 +118,15 @@ def start(unit: str) -> None:
             f"nothing is kept for it below {_kept.ROOT}, though its start asks for that",
             "Declare it with permanent: true, or remove the drop-in that asks",
         )
+    problems: list[str] = []
     if policy is not None:
-        _apply_policies({whom: policy.entry})
+        with _noted(problems, policy.path):
+            _apply_policies({whom: policy.entry})
     if held is not None:
-        _apply_raw_xmit(whom)
+        with _noted(problems, held.path):
+            _apply_raw_xmit(whom)
+    if problems:
+        raise HostError("; ".join(problems), f"Mend what is kept for {unit}, and start it again")
 
 
 def oci(stdin: IO[str]) -> None:

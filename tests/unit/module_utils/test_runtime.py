@@ -161,7 +161,9 @@ def test_a_start_that_fails_is_no_condition_that_was_not_met(
     host.make("system.slice/web.service")
     units["web.service"] = "system.slice/web.service"
     keep(kept, "policies.d/1.json", {"unit": "web.service", **policy})
-    assert call("start", "web.service")[0] == 255
+    status, said = call("start", "web.service")
+    assert status == 255
+    assert f"{kept}/policies.d/1.json: policies[0]" in said
     assert host.calls == []
 
 

@@ -82,7 +82,9 @@ def _parse_option(value: Any, at: str) -> tuple[int, int]:
             at, value, "an option is written LEVEL/NAME, as SOL_SOCKET/SO_MARK or 6/42"
         )
     level_text, name_text = value.split("/")
-    level = _values.number_or_name(level_text, at, _sockopts.LEVELS, "level")
+    level = _values.number_or_name(
+        level_text, at, _sockopts.LEVELS, f"level, which are {', '.join(_sockopts.LEVELS)}"
+    )
     names = _sockopts.OPTIONS.get(level, {})
     return level, _values.number_or_name(name_text, at, names, f"option of level {level_text}")
 

@@ -72,7 +72,7 @@ REFUSED = [
     ("sockopts: {deny: [SOL_SOCKET/SO_MARKS]}", ".sockopts.deny[0]", "Did you mean SO_MARK?"),
     ("sockopts: {deny: [SOL_SOCKETS/SO_MARK]}", ".sockopts.deny[0]", "Did you mean SOL_SOCKET?"),
     ("sockopts: {deny: [6/2147483648]}", ".sockopts.deny[0]", "from 0 to 2147483647"),
-    ("sockopts: {deny: [-1/1]}", ".sockopts.deny[0]", "no known level. Write its number."),
+    ("sockopts: {deny: [-1/1]}", ".sockopts.deny[0]", "SOL_XDP, SOL_MPTCP. Write its number."),
     ("sockopts: {deny: [6/042]}", ".sockopts.deny[0]", "a leading zero"),
     ("sockopts: {deny: [1/2/3]}", ".sockopts.deny[0]", "written LEVEL/NAME"),
     (f"sockopts: {{allow: {[f'1/{n}' for n in range(129)]}}}", ".sockopts.allow",

@@ -14,8 +14,11 @@ from tests.vm._recipes import Recipe, cached, run_builder
 
 _PACKAGES = (
     "python3", "libbpf1", "iproute2", "dbus", "initramfs-tools", "zstd",
+    "python3-apt",  # else Ansible's module fetches it, once in each guest
     # Raw senders and receivers, for molecule/raw_xmit.
     "nmap", "netsniff-ng", "iputils-ping", "tcpdump",
+    # Containers, for molecule/podman.
+    "podman", "crun",
 )  # fmt: skip
 
 # The drivers of the guest's few devices; an initrd with these alone is read in a tenth of the time.
@@ -33,7 +36,8 @@ _MASKED = (
     "serial-getty@ttyS0.service", "modprobe@drm.service", "modprobe@dm_mod.service",
     "modprobe@loop.service", "systemd-logind.service", "systemd-pstore.service",
     "systemd-journal-flush.service", "systemd-update-utmp.service", "systemd-binfmt.service",
-    "dev-hugepages.mount",
+    "dev-hugepages.mount", "podman.socket", "podman-auto-update.timer", "podman-restart.service",
+    "podman.service", "podman-auto-update.service", "podman-clean-transient.service",
 )  # fmt: skip
 
 # The addresses are those of qemu's user network; no DHCP client has to start for them.
@@ -50,6 +54,8 @@ ExecStart=/bin/ip route add default via 10.0.2.2
 WantedBy=multi-user.target
 """
 
+_ZIPCACHE = Path(__file__).with_name("zipcache.py").read_text()
+
 # 80-drivers.rules: else udev loads dozens of modules for what an emulated board has.
 # .updated: else systemd rebuilds catalogs and the like on the first boot, which is every boot.
 _SETTINGS = f"""
@@ -63,13 +69,17 @@ printf '[Journal]\nStorage=volatile\n' >"$1/etc/systemd/journald.conf.d/guest.co
 ln -s /dev/null "$1/etc/systemd/system-generators/systemd-ssh-generator"
 ln -s /dev/null "$1/etc/udev/rules.d/80-drivers.rules"
 rm -f "$1/etc/apt/apt.conf.d/99mmdebstrap"
+cat >"$1/usr/lib/python3/dist-packages/zipcache.py" <<'END'
+{_ZIPCACHE}END
+echo import zipcache >"$1/usr/lib/python3/dist-packages/zipcache.pth"
 touch -d tomorrow "$1/etc/.updated" "$1/var/.updated"
 """
 
 
 def disk_image(suite: str) -> Path:
     """The directory with `disk.ext4`, `vmlinuz`, `initrd` and `key`; built where it lacks."""
-    return cached(Recipe.of("system", suite, _PACKAGES, Path(__file__).read_text()), _build)
+    made_by = Path(__file__).read_text() + _ZIPCACHE
+    return cached(Recipe.of("system", suite, _PACKAGES, made_by), _build)
 
 
 def _build(recipe: Recipe, target: Path) -> None:

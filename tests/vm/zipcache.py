@@ -1,0 +1,34 @@
+"""For the guests: keep what Python compiles out of a zip.
+
+Ansible sends a module as a zip of sources, which are compiled anew for each task. Where the
+processor is emulated that is a third of a task.
+"""
+
+from __future__ import annotations
+
+import _imp
+import marshal
+import os
+import zipimport
+from types import CodeType
+
+FOLDER = "/var/cache/zipimport"
+_compile = zipimport._compile_source  # type: ignore[attr-defined]
+
+
+def _cached(path: str, source: bytes) -> CodeType:
+    name = f"{FOLDER}/{_imp.source_hash(len(source), source).hex()}"
+    try:
+        with open(name, "rb") as file:
+            code: CodeType = marshal.loads(file.read())
+    except FileNotFoundError:
+        code = _compile(path, source)
+        with open(f"{name}.{os.getpid()}", "wb") as file:
+            file.write(marshal.dumps(code))
+        os.rename(file.name, name)
+    return code
+
+
+if os.geteuid() == 0:
+    os.makedirs(FOLDER, mode=0o700, exist_ok=True)
+    zipimport._compile_source = _cached  # type: ignore[attr-defined]

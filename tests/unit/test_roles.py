@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.linux.cgnet.plugins.module_utils import _kept, _policy
+from ansible_collections.linux.cgnet.plugins.module_utils import _kept, _policy, _runtime
 
 from tools import generate_profiles
 
@@ -52,13 +53,40 @@ def test_the_page_of_profiles_shows_them() -> None:
 
 def test_the_page_of_profiles_shows_variables_that_there_are() -> None:
     text = generate_profiles.DOCUMENT.read_text(encoding="utf-8")
-    play, own = [block.split("```")[0] for block in text.split("```yaml\n")[1:]]
+    play, own, fleet, containers = [b.split("```")[0] for b in text.split("```yaml\n")[1:]]
     (host, container) = yaml.safe_load(play)[0]["roles"]
     options = loaded(ROOT / "roles/container/meta/argument_specs.yml")["argument_specs"]["main"]
     assert host == {"role": "linux.cgnet.host"}
     assert container["vars"].keys() <= options["options"].keys()
     assert container["vars"]["cgnet_container_profile"] in PROFILES
     assert yaml.safe_load(own).keys() == {"description", "policy", "raw_xmit"}
+    listed = yaml.safe_load(fleet)["cgnet_containers"]
+    assert {f"cgnet_container_{key}" for each in listed for key in each} <= options[
+        "options"
+    ].keys()
+    podman = loaded(ROOT / "roles/podman/meta/argument_specs.yml")["argument_specs"]["main"]
+    assert yaml.safe_load(containers)[0]["roles"][1]["vars"].keys() <= podman["options"].keys()
+
+
+def test_the_playbooks_take_every_variable_of_the_role() -> None:
+    options = loaded(ROOT / "roles/container/meta/argument_specs.yml")["argument_specs"]["main"]
+    names = set(options["options"])
+    (look,) = loaded(ROOT / "playbooks/tasks/listed.yml")
+    assert {f"cgnet_container_{key}" for key in look["vars"]["known"]} == names
+    assert look["vars"]["known"][0] == "unit"  # the message says so
+    (hold,) = loaded(ROOT / "playbooks/tasks/hold.yml")
+    assert hold["vars"].keys() == names
+
+
+def test_what_podman_calls_is_what_is_installed() -> None:
+    hook = loaded(ROOT / "roles/podman/files/50-cgnet.json")
+    assert hook["hook"] == {"path": _kept.RUNTIME, "args": ["cgnet", "oci"]}
+    assert hook["stages"] == ["createRuntime"]
+    (annotation,) = hook["when"]["annotations"]
+    assert re.fullmatch(annotation, _runtime.PROFILE)
+    assert (
+        f"/etc/cgnet/{_runtime.PROFILES}/" in (ROOT / "roles/podman/tasks/profiles.yml").read_text()
+    )
 
 
 @pytest.mark.parametrize("path", CALLS)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the cgnet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the role container refuses before it changes anything, and in what words."""
+"""What the roles container and podman refuse before they change anything, and in what words."""
 
 from __future__ import annotations
 
@@ -49,6 +49,23 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     ),
 }
 
+OF_PODMAN: dict[str, tuple[dict[str, Any], str]] = {
+    "podman: a profile that there is not": (
+        {"profiles": ["serving", "server"]},
+        "cgnet_podman_profiles: server is not possible: there is no such profile in PROFILES, ",
+    ),
+    "podman: a profile that says what none does": (
+        {},
+        "PROFILES/odd.yml: colour is not possible: a profile has description, policy and raw_xmit.",
+    ),
+    "podman: a host without the runtime": (
+        {"profiles": ["serving"]},
+        "localhost is not prepared: include the role linux.cgnet.host before this one.",
+    ),
+}
+ALL = {**CASES, **OF_PODMAN}
+MESSAGES = "ansible_failed_result.results | default([ansible_failed_result]) | map(attribute='msg')"
+
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
@@ -61,13 +78,14 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     profiles.mkdir()
     (profiles / "odd.yml").write_text("colour: red\n")
     tasks = []
-    for number, (given, _says) in enumerate(CASES.values()):
+    for number, (case, (given, _says)) in enumerate(ALL.items()):
+        name = "podman" if case in OF_PODMAN else "container"
         given = {**given, "profile_directories": [str(profiles)]}
         role = {
-            "ansible.builtin.include_role": {"name": "linux.cgnet.container"},
-            "vars": {f"cgnet_container_{name}": value for name, value in given.items()},
+            "ansible.builtin.include_role": {"name": f"linux.cgnet.{name}"},
+            "vars": {f"cgnet_{name}_{key}": value for key, value in given.items()},
         }
-        said = {"content": "{{ ansible_failed_result.msg }}", "dest": f"{folder}/{number}"}
+        said = {"content": f"{{{{ {MESSAGES} }}}}", "dest": f"{folder}/{number}"}
         tasks.append({"block": [role], "rescue": [{"ansible.builtin.copy": said}]})
     play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}
     (folder / "play.yml").write_text(yaml.safe_dump([play]))
@@ -80,10 +98,11 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     # The first tasks that look at the host, and that change it
     assert "See that the host applies what is kept" not in done.stdout
     assert "Make the drop-in's directory" not in done.stdout
-    messages = [(folder / str(number)).read_text() for number in range(len(CASES))]
-    return {case: each.replace(str(profiles), "PROFILES") for case, each in zip(CASES, messages)}
+    assert "Make their directory" not in done.stdout
+    messages = [(folder / str(number)).read_text() for number in range(len(ALL))]
+    return {case: each.replace(str(profiles), "PROFILES") for case, each in zip(ALL, messages)}
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", ALL)
 def test_it_tells_what_is_wrong_and_what_is_possible(told: dict[str, str], case: str) -> None:
-    assert CASES[case][1] in told[case]
+    assert ALL[case][1] in told[case]

@@ -3,10 +3,11 @@
     python -m tools.check KERNEL...
 
 A stage is a make target. Two lanes run beside each other, since a guest keeps one core busy
-and the checks on this machine another; within a lane one stage follows the other. The lane of
-the checks on this machine has the cheap ones first, and then takes what is left of those in
-guests, which have the long ones first. A stage's output goes to .build/check/STAGE.log, and is
-shown if it fails; its first failures are told again at the end.
+and the checks on this machine another; within a lane one stage follows the other. Both take
+those in guests, the long ones first. One of them has the checks on this machine too: the cheap
+ones before, and the others after, so that both lanes end at about the same time. A stage's
+output goes to .build/check/STAGE.log, and is shown if it fails; its first failures are told
+again at the end.
 """
 
 from __future__ import annotations
@@ -28,10 +29,8 @@ from tools._tree import BUILD, ROOT
 
 # Everything else stands on these, so they go first and alone, and are not done again.
 FIRST = ("object", "collection")
-HOST = (
-    "ruff", "yamllint", "changelog", "mypy", "docs", "unit", "ansible-lint",
-    "sanity", "unit-newest", "sanity-newest",
-)  # fmt: skip
+HOST = ("ruff", "yamllint", "changelog", "mypy", "docs", "unit", "ansible-lint")
+LATER = ("sanity", "unit-newest", "sanity-newest")
 # Beside the kernel tests. With two guests, molecule takes more than its core, so it begins.
 LONG, SHORT = ("molecule",), ("kernel-without-bpf-lsm",)
 # It reads what the unit and the kernel tests have left.
@@ -187,7 +186,8 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
-        for lanes in ((FIRST,), (itertools.chain(HOST, guest), guest), (check.readable(LAST),)):
+        host = itertools.chain(HOST, guest, LATER)
+        for lanes in ((FIRST,), (host, guest), (check.readable(LAST),)):
             threads = [threading.Thread(target=check.lane, args=(lane,)) for lane in lanes]
             for thread in threads:
                 thread.start()

@@ -49,6 +49,12 @@ def test_an_entry_that_is_none_is_told_before_a_host_is_looked_at(
     assert "ok=1 changed=0" in said  # to include the tasks; none was carried out
 
 
+@pytest.mark.parametrize("given", [{}, {"cgnet_rollout_audit": "none"}])
+def test_what_is_right_comes_as_far_as_the_host(tmp_path: Path, given: dict[str, Any]) -> None:
+    said = refused(tmp_path, "rollout", {"cgnet_containers": [{"unit": "a.service"}], **given})
+    assert "TASK [Look at what is held]" in said
+
+
 def test_what_is_audited_is_one_of_three(tmp_path: Path) -> None:
     said = refused(tmp_path, "rollout", {"cgnet_rollout_audit": "held"})
     assert "cgnet_rollout_audit: 'held' is not possible: it is unheld, all or none." in said

@@ -6,35 +6,22 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.unit.plays import played
 
 
 def refused(folder: Path, playbook: str, given: dict[str, Any]) -> str:
     """What a playbook says that fails, in one line; root is not to be had meanwhile."""
-    namespace = folder / "ansible_collections/linux"
-    namespace.mkdir(parents=True)
-    (namespace / "cgnet").symlink_to(ROOT)
-    environment = {
-        **os.environ, "ANSIBLE_COLLECTIONS_PATH": str(folder), "HOME": str(folder),
-        "ANSIBLE_BECOME_EXE": "false",
-    }  # fmt: skip
-    done = subprocess.run(
-        [
-            sys.executable, "-m", "ansible", "playbook", "--inventory=localhost,",
-            "--connection=local", f"--extra-vars={json.dumps(given)}", f"linux.cgnet.{playbook}",
-        ],
-        check=False, capture_output=True, text=True, env=environment, cwd=folder,
+    status, said = played(
+        folder, "--inventory=localhost,", "--connection=local",
+        f"--extra-vars={json.dumps(given)}", f"linux.cgnet.{playbook}", ANSIBLE_BECOME_EXE="false",
     )  # fmt: skip
-    assert done.returncode == 2, done.stdout + done.stderr
-    return " ".join((done.stdout + done.stderr).split())
+    assert status == 2, said
+    return " ".join(said.split())
 
 
 @pytest.mark.parametrize("playbook", ["bootstrap", "rollout"])

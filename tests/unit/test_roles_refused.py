@@ -5,16 +5,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.unit.plays import played
+
 UNIT = {"unit": "web.service"}
 CASES: dict[str, tuple[dict[str, Any], str]] = {
     "no unit": ({}, "missing required arguments: cgnet_container_unit"),
@@ -71,9 +68,6 @@ MESSAGES = "ansible_failed_result.results | default([ansible_failed_result]) | m
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The message with which each case fails."""
     folder = tmp_path_factory.mktemp("roles")
-    namespace = folder / "ansible_collections/linux"
-    namespace.mkdir(parents=True)
-    (namespace / "cgnet").symlink_to(ROOT)
     profiles = folder / "profiles"
     profiles.mkdir()
     (profiles / "odd.yml").write_text("colour: red\n")
@@ -85,20 +79,16 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             "ansible.builtin.include_role": {"name": f"linux.cgnet.{name}"},
             "vars": {f"cgnet_{name}_{key}": value for key, value in given.items()},
         }
-        said = {"content": f"{{{{ {MESSAGES} }}}}", "dest": f"{folder}/{number}"}
-        tasks.append({"block": [role], "rescue": [{"ansible.builtin.copy": said}]})
+        copied = {"content": f"{{{{ {MESSAGES} }}}}", "dest": f"{folder}/{number}"}
+        tasks.append({"block": [role], "rescue": [{"ansible.builtin.copy": copied}]})
     play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}
     (folder / "play.yml").write_text(yaml.safe_dump([play]))
-    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(folder), "HOME": str(folder)}
-    done = subprocess.run(
-        [sys.executable, "-m", "ansible", "playbook", f"{folder}/play.yml"],
-        check=False, capture_output=True, text=True, env=environment, cwd=folder,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    status, said = played(folder, f"{folder}/play.yml")
+    assert status == 0, said
     # The first tasks that look at the host, and that change it
-    assert "See that the host applies what is kept" not in done.stdout
-    assert "Make the drop-in's directory" not in done.stdout
-    assert "Make their directory" not in done.stdout
+    assert "See that the host applies what is kept" not in said
+    assert "Make the drop-in's directory" not in said
+    assert "Make their directory" not in said
     messages = [(folder / str(number)).read_text() for number in range(len(ALL))]
     return {case: each.replace(str(profiles), "PROFILES") for case, each in zip(ALL, messages)}
 

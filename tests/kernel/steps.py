@@ -1,7 +1,11 @@
 # Copyright (c) 2026, the cgnet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The changes that a run makes, one by one, at the boundary to the kernel."""
+"""The changes that a run makes, one by one, at the boundary to the kernel.
+
+Their order is the modules' own and the same on each kernel, so a test that lets each of them fail,
+or be the last, takes each on the newest kernel and every third on the others.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,9 @@ from typing import Any
 
 from ansible_collections.linux.cgnet.plugins.module_utils import _libbpf
 
+from tests.kernel.tasks import release
+
+STRIDE = 1 if release() >= (7, 0) else 3
 OF_FILES = ("mkdir", "rename", "unlink", "rmdir", "chmod", "chown")
 OF_BPF = (
     "bpf_object__load", "bpf_obj_pin", "bpf_link_create", "bpf_link_detach",

@@ -19,6 +19,8 @@ _PACKAGES = (
     "nmap", "netsniff-ng", "iputils-ping", "tcpdump",
     # Containers, for molecule/podman.
     "podman", "crun",
+    # Programs for molecule/programs.py.
+    "nginx-light", "iperf3", "openssh-client",
 )  # fmt: skip
 
 # The drivers of the guest's few devices; an initrd with these alone is read in a tenth of the time.
@@ -63,6 +65,7 @@ cat >"$1/etc/systemd/system/guest-network.service" <<'END'
 {_NETWORK}END
 systemctl --root="$1" enable guest-network.service
 systemctl --root="$1" mask {" ".join(_MASKED)}
+systemctl --root="$1" disable nginx.service iperf3.service
 echo nameserver 10.0.2.3 >"$1/etc/resolv.conf"
 mkdir -p "$1/etc/systemd/journald.conf.d" "$1/etc/systemd/system-generators"
 printf '[Journal]\nStorage=volatile\n' >"$1/etc/systemd/journald.conf.d/guest.conf"

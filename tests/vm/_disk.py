@@ -19,8 +19,10 @@ _PACKAGES = (
     "nmap", "netsniff-ng", "iputils-ping", "tcpdump",
     # Containers, for molecule/podman.
     "podman", "crun",
-    # Programs for molecule/programs.py.
+    # Programs for tests/service/programs.py.
     "nginx-light", "iperf3", "openssh-client",
+    # What writes down how to boot, for molecule/boot_line.
+    "grub2-common",
 )  # fmt: skip
 
 # The drivers of the guest's few devices; an initrd with these alone is read in a tenth of the time.

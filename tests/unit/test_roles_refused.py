@@ -13,6 +13,7 @@ import yaml
 from tests.unit.plays import played
 
 UNIT = {"unit": "web.service"}
+PROFILES = {"odd": "colour: red\n", "list": "[tos]\n", "word": "policy: tos\n"}
 CASES: dict[str, tuple[dict[str, Any], str]] = {
     "no unit": ({}, "missing required arguments: cgnet_container_unit"),
     "a unit of no known type": (
@@ -30,11 +31,19 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a profile that there is not, and which there are": (
         {**UNIT, "profile": "server"},
-        "There are batch, ipv6_only, odd, prober, sandbox, serving.",
+        "There are batch, ipv6_only, list, odd, prober, sandbox, serving, word.",
     ),
     "a profile that says what none does": (
         {**UNIT, "profile": "odd"},
         "PROFILES/odd.yml: colour is not possible: a profile has description, policy and raw_xmit.",
+    ),
+    "a profile that is no mapping": (
+        {**UNIT, "profile": "list"},
+        "PROFILES/list.yml: ['tos'] is not possible: a profile is a mapping with description,",
+    ),
+    "a profile whose policy is none": (
+        {**UNIT, "profile": "word"},
+        "PROFILES/word.yml: {'policy': 'tos'} is not possible: a profile is a mapping with",
     ),
     "nothing to hold it to": (
         UNIT,
@@ -51,9 +60,17 @@ OF_PODMAN: dict[str, tuple[dict[str, Any], str]] = {
         {"profiles": ["serving", "server"]},
         "cgnet_podman_profiles: server is not possible: there is no such profile in PROFILES, ",
     ),
+    "podman: a profile that is no mapping": (
+        {"profiles": ["list"]},
+        "PROFILES/list.yml: ['tos'] is not possible: a profile is a mapping with description,",
+    ),
+    "podman: a profile whose policy is none": (
+        {"profiles": ["word"]},
+        "PROFILES/word.yml: {'policy': 'tos'} is not possible: a profile is a mapping with",
+    ),
     "podman: a profile that says what none does": (
-        {},
-        "PROFILES/odd.yml: colour is not possible: a profile has description, policy and raw_xmit.",
+        {"profiles": ["odd"]},
+        "PROFILES/odd.yml: colour is not possible: a profile is a mapping with description, ",
     ),
     "podman: a host without the runtime": (
         {"profiles": ["serving"]},
@@ -70,7 +87,8 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("roles")
     profiles = folder / "profiles"
     profiles.mkdir()
-    (profiles / "odd.yml").write_text("colour: red\n")
+    for name, text in PROFILES.items():
+        (profiles / f"{name}.yml").write_text(text)
     tasks = []
     for number, (case, (given, _says)) in enumerate(ALL.items()):
         name = "podman" if case in OF_PODMAN else "container"

@@ -31,7 +31,7 @@ from tools._tree import BUILD, ROOT
 FIRST = ("object", "collection")
 HOST = ("ruff", "yamllint", "changelog", "mypy", "docs", "unit", "ansible-lint")
 LATER = ("sanity", "unit-newest", "sanity-newest")
-# Beside the kernel tests. With two guests, molecule takes more than its core, so it begins.
+# Beside the kernel tests. With several guests, molecule takes more than its core, so it begins.
 LONG, SHORT = ("molecule",), ("kernel-without-bpf-lsm",)
 # It reads what the unit and the kernel tests have left.
 LAST = ("threats",)

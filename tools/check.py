@@ -2,17 +2,14 @@
 
     python -m tools.check KERNEL...
 
-A stage is a make target. Two lanes run beside each other, since a guest keeps one core busy
-and the checks on this machine another; within a lane one stage follows the other. Both take
-those in guests, the long ones first. One of them has the checks on this machine too: the cheap
-ones before, and the others after, so that both lanes end at about the same time. A stage's
-output goes to .build/check/STAGE.log, and is shown if it fails; its first failures are told
-again at the end.
+A stage is a make target. The cheap ones go first, one by one. Of the others two run beside each
+other, since a guest keeps one core busy: the long ones first, so that both cores are busy to the
+end. A stage's output goes to .build/check/STAGE.log, and is shown if it fails; its first failures
+are told again at the end.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 import signal
@@ -27,12 +24,14 @@ from pathlib import Path
 
 from tools._tree import BUILD, ROOT
 
-# Everything else stands on these, so they go first and alone, and are not done again.
-FIRST = ("object", "collection")
-HOST = ("ruff", "yamllint", "changelog", "mypy", "docs", "unit", "ansible-lint")
-LATER = ("sanity", "unit-newest", "sanity-newest")
-# Beside the kernel tests. With several guests, molecule takes more than its core, so it begins.
-LONG, SHORT = ("molecule",), ("kernel-without-bpf-lsm",)
+# All else stands on these, so they are not done again.
+BUILT = ("object", "collection")
+FIRST = (*BUILT, "ruff", "yamllint", "changelog", "mypy", "docs")
+# Before the kernel tests and after them.
+LONG = ("molecule",)
+SHORT = (
+    "unit", "sanity-newest", "sanity", "unit-newest", "ansible-lint", "kernel-without-bpf-lsm",
+)  # fmt: skip
 # It reads what the unit and the kernel tests have left.
 LAST = ("threats",)
 # Of each stage that fails, so many failures are told at the end.
@@ -109,7 +108,7 @@ class Check:
 
     def _make(self, stage: str) -> int | None:
         """Exit status of the make target, None when the run is being ended."""
-        settled = [f"--old-file={target}" for target in ("setup", *FIRST) if target != stage]
+        settled = [f"--old-file={target}" for target in ("setup", *BUILT) if target != stage]
         with log(stage).open("wb") as output:
             with self._lock:
                 if self._ended:
@@ -182,12 +181,11 @@ def main() -> int:
     (BUILD / "check").mkdir(parents=True)
     kernels = sys.argv[1:]
     check = Check(kernels)
-    guest = iter([*LONG, *(f"kernel-{kernel}" for kernel in kernels), *SHORT])  # of both lanes
+    both = iter([*LONG, *(f"kernel-{kernel}" for kernel in kernels), *SHORT])
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
-        host = itertools.chain(HOST, guest, LATER)
-        for lanes in ((FIRST,), (host, guest), (check.readable(LAST),)):
+        for lanes in ((FIRST,), (both, both), (check.readable(LAST),)):
             threads = [threading.Thread(target=check.lane, args=(lane,)) for lane in lanes]
             for thread in threads:
                 thread.start()

@@ -22,7 +22,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._kernel import Kernel
 from tests.kernel import tasks
 from tests.kernel.conftest import Group, Shipped, apply, info, shipped
 from tests.kernel.seen import attached, everything, pins
-from tests.kernel.steps import STRIDE, before_changes
+from tests.kernel.steps import FIRST, STRIDE, before_changes
 from tests.kernel.tasks import Watch, bind, outcome, watching
 
 pytestmark = pytest.mark.usefixtures("alone")
@@ -200,7 +200,7 @@ def dying(step: int, work: Callable[[], object]) -> bool:
 
 def killed_everywhere(work: Callable[[], object]) -> Iterator[int]:
     """Steps before which `work` can be killed, after it was; the last one is beyond its end."""
-    for step in itertools.count(1, STRIDE):
+    for step in itertools.count(1 + FIRST, STRIDE):
         came = dying(step, work)
         yield step
         if not came:

@@ -18,7 +18,10 @@ from pathlib import Path
 BPF = {"x86_64": 321, "aarch64": 280}[platform.machine()]
 # enum bpf_cmd of <linux/bpf.h>: BPF_PROG_GET_NEXT_ID and so on.
 NEXT_ID = {"program": 11, "map": 12, "link": 31}
-FOLDERS = ("/sys/fs/bpf", "/etc", "/usr/local", "/usr/share/containers", "/run/systemd", "/var/lib")
+FOLDERS = (
+    "/sys/fs/bpf", "/etc", "/usr/local", "/usr/share/containers", "/var/lib",
+    "/run/systemd/system", "/run/systemd/system.control", "/run/systemd/transient",
+)  # fmt: skip
 syscall = ctypes.CDLL(None, use_errno=True).syscall
 
 
@@ -37,6 +40,7 @@ def ids(command: int) -> list[int]:
 def there() -> list[str]:
     """Every object and path, and a file's size and time."""
     found = [f"{kind} {number}" for kind in NEXT_ID for number in ids(NEXT_ID[kind])]
+    found += [f"/run/{name}" for name in os.listdir("/run")]
     for folder in FOLDERS:
         for parent, _folders, names in os.walk(folder):
             found.append(parent)

@@ -88,5 +88,5 @@ def test_every_step_of_a_scenario_has_its_playbook(path: Path) -> None:
     own = yaml.safe_load(path.read_text(encoding="utf-8"))
     playbooks = {**shared["ansible"]["playbooks"], **own["ansible"]["playbooks"]}
     for step, *more in map(str.split, own["scenario"]["test_sequence"]):
-        for name in more or [playbooks["converge" if step == "idempotence" else step]]:
+        for name in (playbooks["converge" if step == "idempotence" else step], *more):
             assert (path.parent / name).is_file(), (step, name)

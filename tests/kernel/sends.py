@@ -12,13 +12,15 @@ import select
 import socket
 import struct
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from tests.kernel import compat, tasks, uring
 from tests.kernel.compat import Call, Low, SocketCall, int80
-from tests.kernel.conftest import Group
 from tests.kernel.tasks import outcome
 from tests.kernel.uring import SETUP_SQPOLL, Op, Sqe, syscall
+
+if TYPE_CHECKING:
+    from tests.kernel.conftest import Group
 
 SENDMSG, SENDMMSG = 46, 307
 MMSGHDR, MMSGHDR32 = 64, 32

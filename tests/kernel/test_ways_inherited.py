@@ -4,7 +4,8 @@
 """Sockets that a service inherits from a service manager of another cgroup, as systemd's are.
 
 They, and what is accepted from them, are of the cgroup of the manager. So `tos`,
-`bind_ports`, `ipv4` and the priority do not hold them; the refusals of options do.
+`bind_ports`, `ipv4` and the priority do not hold them; the refusals of options do. That it is the
+same over exec is held in test_ways_descriptors.py.
 """
 
 from __future__ import annotations
@@ -22,11 +23,9 @@ from tests.kernel.sends import V4, V6, made_in
 from tests.kernel.tasks import outcome, priority, set_priority, set_tos
 from tests.kernel.ways import (
     EF,
-    FIRST,
     MINE,
     OURS,
     POLICY,
-    executed,
     expected,
     expected_options,
     made,
@@ -53,9 +52,9 @@ def listener() -> list[socket.socket]:
     return [socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)]
 
 
-def serve() -> list[Any]:
+def serve(inherited: socket.socket) -> list[Any]:
     """In a service: accept a connection, use it, and answer on it."""
-    with socket.socket(fileno=FIRST) as inherited, inherited.accept()[0] as there:
+    with inherited.accept()[0] as there:
         found = [priority(inherited), priority(there), options(there)]
         there.sendall(b"x")
         assert there.recv(1) == b"y"
@@ -63,14 +62,14 @@ def serve() -> list[Any]:
 
 
 def served(
-    maker: Group, service: Group, address: str, work: Callable[[], Any],
+    maker: Group, service: Group, address: str, work: Callable[[socket.socket], Any],
     make: Callable[[], list[socket.socket]] = listener,
 ) -> Any:  # fmt: skip
     """What `work` returns in the service, to which a client outside has connected."""
     (passed,) = made_in(maker, make)
     with passed, socket.create_connection((address, passed.getsockname()[1])) as client:
         client.sendall(b"y")
-        found = service.run(lambda: executed(work, passed))
+        found = service.run(lambda: work(passed))
         assert client.recv(1) == b"x"
         return found
 
@@ -81,7 +80,7 @@ def test_of_an_inherited_socket_only_options_are_held(two: Two, left: Taken, kin
     for maker in (service, manager):
         (sock,) = made_in(maker, lambda: [made(kind)])
         with sock:
-            found = service.run(lambda sock=sock: executed(ways.use_passed, sock))
+            found = service.run(lambda sock=sock: ways.uses(sock))
         held = maker == service, True
         assert found == expected(*held, kind), maker.path
         assert ways.sent_with(left()) == ways.carried(*held), maker.path
@@ -127,12 +126,12 @@ def test_what_is_accepted_from_an_inherited_listener_of_af_unix_has_the_priority
     (passed,) = made_in(manager, unix)
     with passed, socket.socket(socket.AF_UNIX) as client:
         client.connect(passed.getsockname())
-        assert service.run(lambda: executed(accept, passed)) == [0, OURS, "EPERM"]
+        assert service.run(lambda: accept(passed)) == [0, OURS, "EPERM"]
 
 
-def accept() -> list[Any]:
+def accept(inherited: socket.socket) -> list[Any]:
     """In a service: accept a connection, and try to set its priority."""
-    with socket.socket(fileno=FIRST) as inherited, inherited.accept()[0] as there:
+    with inherited.accept()[0] as there:
         return [priority(inherited), priority(there), outcome(set_priority, there, MINE)]
 
 
@@ -143,9 +142,9 @@ def test_an_inherited_listener_serves_over_ipv4(two: Two, left: Taken) -> None:
     assert {(packet.version, packet.priority) for packet in left()} == {(4, 0)}
 
 
-def serve_with_a_tos() -> list[Any]:
+def serve_with_a_tos(inherited: socket.socket) -> list[Any]:
     """The same with an IP_TOS that is not listed."""
-    with socket.socket(fileno=FIRST) as inherited, inherited.accept()[0] as there:
+    with inherited.accept()[0] as there:
         found = [outcome(set_tos, there, EF), priority(there)]
         there.sendall(b"x")
         assert there.recv(1) == b"y"
@@ -171,13 +170,12 @@ def test_a_policy_of_the_managers_cgroup_holds_what_it_passes_on(group: Make, le
     assert {p.priority for p in left() if p.flags == DATA} == {OURS}
 
 
-def receive() -> list[Any]:
+def receive(inherited: socket.socket) -> list[Any]:
     """In a service: answer a message on the socket that was passed on."""
-    with socket.socket(fileno=FIRST) as inherited:
-        data, client = inherited.recvfrom(1)
-        found = [priority(inherited), options(inherited)]
-        inherited.sendto(data, client)
-        return found
+    data, client = inherited.recvfrom(1)
+    found = [priority(inherited), options(inherited)]
+    inherited.sendto(data, client)
+    return found
 
 
 @pytest.mark.parametrize("address", [V6, V4])
@@ -199,7 +197,7 @@ def test_an_inherited_socket_of_udp_answers_with_its_own_priority(
         with sock, socket.socket(family, socket.SOCK_DGRAM) as client:
             client.sendto(b"x", (address, sock.getsockname()[1]))
             held = maker == service, True
-            found = service.run(lambda sock=sock: executed(receive, sock))
+            found = service.run(lambda sock=sock: receive(sock))
             assert found == [shown, expected_options(*held)], maker.path
             assert client.recv(1) == b"x"
         # Set by no 64-bit call; a 32-bit one is the task's to be refused.

@@ -18,15 +18,17 @@ import socket
 import struct
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tests.kernel import tasks
-from tests.kernel.conftest import Group
 from tests.kernel.flows import MAPPED
-from tests.kernel.packets import Packet
 from tests.kernel.sends import V6, Control, mark, set_by_32_bit
 from tests.kernel.tasks import outcome, priority, set_priority, set_tclass
 from tests.kernel.uring import syscall
+
+if TYPE_CHECKING:  # what executed() starts does without the collection's own code
+    from tests.kernel.conftest import Group
+    from tests.kernel.packets import Packet
 
 T = TypeVar("T")
 

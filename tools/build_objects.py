@@ -16,13 +16,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.linux.cgnet.plugins.plugin_utils._compile import compile_object
-from ansible_collections.linux.cgnet.plugins.plugin_utils._object import read_manifest
+from ansible_collections.linux.cgnet.plugins.plugin_utils._object import (
+    ATTACHABLE,
+    read_manifest,
+)
 
 from tools import runtime
 
@@ -32,6 +36,9 @@ CACHE = ROOT / ".build/objects"
 TEST_SOURCES = ROOT / "tests/kernel/data"
 TEST_OBJECTS = ROOT / ".build/test-objects"
 MIRROR = ROOT / "plugins/module_utils/_abi.py"
+
+# Of an object that no cgroup takes; a user's is for cgroups.
+SECTIONS = {"classify": re.compile("tc$")}
 
 HEAD = '''\
 # Copyright (c) 2026, the cgnet contributors
@@ -98,7 +105,8 @@ def compiled(sources: Path) -> Iterator[tuple[str, Path, dict[str, Any]]]:
     for source in sorted(sources.glob("*.bpf.c")):
         name = source.name[: -len(".bpf.c")]
         built = compile_object(source, CACHE)
-        yield name, built, read_manifest(name, built.read_bytes())
+        sections = SECTIONS.get(name, ATTACHABLE)
+        yield name, built, read_manifest(name, built.read_bytes(), sections)
 
 
 def install(name: str, built: Path, manifest: dict[str, Any], folder: Path) -> set[Path]:

@@ -15,8 +15,10 @@ from ansible_collections.linux.cgnet.plugins.module_utils import (
     _policies,
     _raw_xmit,
     _refusals,
+    _shares,
     _stored,
     _support,
+    _values,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import CgnetError, HostError
 from ansible_collections.linux.cgnet.plugins.module_utils._kernel import Kernel
@@ -29,13 +31,19 @@ def gather(params: Mapping[str, Any], check: bool = False) -> dict[str, Any]:
     Changes nothing but that `events` are taken, by root and if not in check mode.
     """
     with Kernel.open(reader=True) as kernel:
-        return _gather(kernel, params.get("events", False), check)
+        return _gather(kernel, params, check)
 
 
-def _gather(kernel: Kernel, asked: bool, check: bool) -> dict[str, Any]:
+def _gather(kernel: Kernel, params: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    asked = params.get("events", False)
     if asked and kernel.reader:
         raise HostError(
             "events: they are gone when they are taken, which root alone may do",
+            "Set become: true on the task, or leave the option out",
+        )
+    if params.get("classes", False) and kernel.reader:
+        raise HostError(
+            "classes: root alone may look at what finds a packet's class by its cgroup",
             "Set become: true on the task, or leave the option out",
         )
     with kernel.lock() if asked and not check else kernel.reading():
@@ -43,6 +51,9 @@ def _gather(kernel: Kernel, asked: bool, check: bool) -> dict[str, Any]:
         result = _shared(kernel, observed)
         if not kernel.reader:
             result.update(_for_root(kernel, observed, result["kernel"]))
+        if params.get("classes", False):
+            given = _priorities(result["policies"])
+            result["classes"] = _shares.gather(given, kernel.hierarchy.paths)
         if asked:
             result["events"] = [] if check else _events(kernel)
         return result
@@ -53,6 +64,15 @@ def _events(kernel: Kernel) -> list[dict[str, Any]]:
     paths = kernel.observe(_policies.OBJECT).alive
     records = kernel.take_events(_policies.OBJECT)
     return _refusals.events(records, paths, time.time_ns() - time.monotonic_ns())
+
+
+def _priorities(policies: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
+    """What the policies of cgroups give their sockets."""
+    return {
+        path: _values.parse_priority(policy["priority"], "priority")
+        for path, policy in policies.items()
+        if "priority" in policy and policy.get("mode") != "audit"
+    }
 
 
 def _counters(kernel: Kernel, observed: Observed) -> dict[str, dict[str, dict[str, int]]]:

@@ -15,6 +15,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils import (
     _programs,
     _raw_xmit,
     _reconcile,
+    _shaping,
     _worker,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import CgnetError
@@ -51,6 +52,12 @@ def program(spec: dict[str, Any]) -> None:
 def raw_xmit(spec: dict[str, Any]) -> None:
     """Run cgnet_raw_xmit."""
     _reconciling(spec, _raw_xmit.prepare)
+
+
+def htb(spec: dict[str, Any]) -> None:
+    """Run cgnet_htb."""
+    module = AnsibleModule({**spec, **_INTERNAL}, supports_check_mode=True)
+    _run(module, lambda params: _shaping.reconcile(params, module.check_mode))
 
 
 def info(spec: dict[str, Any]) -> None:

@@ -27,7 +27,13 @@ options:
         Whoever asks first gets them, as root alone can. In check mode they are left where they are.
     type: bool
     default: false
+  classes:
+    description:
+      - With V(true), RV(classes) is returned. It needs root, and python3-pyroute2 of the distribution on the host.
+    type: bool
+    default: false
 seealso:
+  - module: linux.cgnet.cgnet_htb
   - module: linux.cgnet.cgnet_policy
   - module: linux.cgnet.cgnet_raw_xmit
 """
@@ -35,6 +41,11 @@ seealso:
 EXAMPLES = r"""
 - name: Look at what is enforced here
   linux.cgnet.cgnet_info:
+  register: cgnet
+
+- name: See what each container has sent in its class
+  linux.cgnet.cgnet_info:
+    classes: true
   register: cgnet
 
 - name: See what was refused since somebody asked last
@@ -112,6 +123,15 @@ events:
   elements: dict
   sample: [{"call": "bind", "cgroup": "system.slice/nginx.service", "command": "nginx", "control": "bind_ports", "port": 81,
     "process": 712, "thread": 712, "time": "2026-01-31T12:00:00.123456+00:00", "verdict": "refused"}]
+classes:
+  description:
+    - For each cgroup with a priority or with a class by M(linux.cgnet.cgnet_htb), the classes of HTB that its packets go into on
+      each interface of the network namespace that the module runs in, and what these have sent.
+    - A cgroup whose priority is no class of any interface has none.
+  returned: when O(classes) is true
+  type: dict
+  sample: {"system.slice/nginx.service": {"eth0": {"1:10": {"backlog": 0, "bytes": 48620, "dropped": 0, "overlimits": 12,
+    "packets": 61}}}}
 raw_xmit:
   description: For each cgroup that M(linux.cgnet.cgnet_raw_xmit) holds V(enforced), or why it is not, which is a program that is
     not attached or a process that receives into its memory.
@@ -137,7 +157,10 @@ permanent:
 
 from ansible_collections.linux.cgnet.plugins.module_utils import _module
 
-SPEC = {"events": {"type": "bool", "default": False}}
+SPEC = {
+    "events": {"type": "bool", "default": False},
+    "classes": {"type": "bool", "default": False},
+}
 
 
 def main() -> None:

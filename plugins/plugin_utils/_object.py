@@ -66,8 +66,10 @@ def _programs(sections: Any) -> list[list[str]]:
     return [[name, section] for _index, _value, name, section in sorted(found)]
 
 
-def read_manifest(name: str, data: bytes) -> dict[str, Any]:
+def read_manifest(name: str, data: bytes, sections: re.Pattern[str] = ATTACHABLE) -> dict[str, Any]:
     """The manifest of an object's bytes, as plain data that JSON can carry.
+
+    Its programs are to be in one of the `sections`.
 
     Shape: {"name", "sha256", "version", "programs": [[name, section]...],
     "storage": map name or "", "layout": Btf.layout() or None}. Raises
@@ -92,7 +94,7 @@ def read_manifest(name: str, data: bytes) -> dict[str, Any]:
     if not programs:
         raise ObjectError(name, "it has no program", 'Give a function a SEC("cgroup/...")')
     for program, section in programs:
-        if not ATTACHABLE.match(section):
+        if not sections.match(section):
             raise ObjectError(
                 name,
                 f"program {program} has the section {section!r}, which attaches to no cgroup",

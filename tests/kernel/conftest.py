@@ -39,7 +39,7 @@ T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
 MOUNT = "/sys/fs/cgroup"
 SYSCTL = Path("/proc/sys/kernel/unprivileged_bpf_disabled")
-BUNDLED = ("policy", "raw_xmit")
+BUNDLED = ("policy", "raw_xmit", "classify")
 
 
 @dataclass(frozen=True)

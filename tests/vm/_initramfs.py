@@ -20,12 +20,15 @@ from tests.vm._recipes import Recipe, cached, run_builder
 
 # tiny-initramfs: a kernel package wants some maker of initrds, and this is the smallest.
 _PACKAGES = (
-    "python3", "python3-pytest", "libbpf1", "kmod", "mount", "iproute2", "tiny-initramfs",
+    "python3", "python3-pytest", "python3-pyroute2", "libbpf1", "kmod", "mount", "iproute2",
+    "tiny-initramfs",
 )  # fmt: skip
 
-# Kernel modules that tests open sockets or links with; those they depend on come along.
+# Kernel modules that tests open sockets or links with, or shape; those they depend on come along.
 _MODULES = (
     "sctp", "crc32c_generic", "veth", "dummy", "tun", "vsock", "vsock_loopback", "algif_hash",
+    "sch_htb", "sch_fq_codel", "sch_fq", "sch_sfq", "sch_ingress", "cls_basic", "cls_bpf",
+    "cls_matchall", "em_meta", "act_skbedit",
 )  # fmt: skip
 
 # What a guest that lives for one command never reads; shell patterns of whole directories or files.

@@ -19,6 +19,7 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.shell.sh import ShellModule
 from ansible_collections.linux.cgnet.plugins.action import (
+    cgnet_htb,
     cgnet_policy,
     cgnet_program,
     cgnet_raw_xmit,
@@ -31,6 +32,7 @@ from tools import runtime
 
 POLICY, PROGRAM = cgnet_policy.ActionModule, cgnet_program.ActionModule
 RAW_XMIT = cgnet_raw_xmit.ActionModule
+HTB = cgnet_htb.ActionModule
 BUILT = ROOT / "plugins/objects"
 NEEDED = {"changed": False, "object_needed": True}
 DONE = {"changed": True, "actions": []}
@@ -166,6 +168,13 @@ def test_a_module_that_fails_is_returned_as_it_is(act: Act, answers: list[dict[s
     assert act(POLICY, {"policies": []}, Host(*answers)) == answers[-1]
 
 
+def test_htbs_own_object_is_handed_over_and_shipped(act: Act) -> None:
+    host = Host(NEEDED, DONE)
+    assert act(HTB, {"interface": "eth0"}, host) == DONE
+    assert host.ran[0]["_object"]["name"] == "classify"
+    assert list(host.files.values()) == [(BUILT / "classify.bpf.o").read_bytes()]
+
+
 @pytest.mark.parametrize("args", [{"unit": "a.service"}, {"cgroup": [], "state": "present"}])
 def test_raw_xmits_own_object_is_handed_over_and_shipped(
     act: Act, args: dict[str, Any], sender: dict[str, Any]
@@ -182,6 +191,7 @@ def test_raw_xmits_own_object_is_handed_over_and_shipped(
         (PROGRAM, {"name": "mine", "source": "gone.bpf.c", "state": "absent"}),
         (PROGRAM, {"name": "raw_xmit", "state": "absent"}),
         (RAW_XMIT, {"cgroup": ["a.slice"], "state": "absent"}),
+        (HTB, {"interface": "eth0", "state": "absent"}),
     ],
 )
 def test_an_object_that_is_to_go_needs_no_file(
@@ -393,5 +403,6 @@ def test_a_bundled_object_of_another_layout_is_refused(
 
 
 def test_every_bundled_name_was_built() -> None:
-    objects = [f"{name}{end}" for name in _action.BUNDLED for end in (".bpf.o", ".json")]
+    names = (*_action.BUNDLED, "classify")
+    objects = [f"{name}{end}" for name in names for end in (".bpf.o", ".json")]
     assert sorted(path.name for path in BUILT.iterdir()) == sorted([*objects, runtime.NAME])

@@ -178,8 +178,10 @@ def test_the_programs_that_are_bundled_are_named() -> None:
 def test_what_is_returned_is_documented_with_a_sample(name: str) -> None:
     returned = yaml.safe_load(module(name).RETURN)
     expected = {
+        "cgnet_htb": ["actions"],
         "cgnet_info": [
             "altered",
+            "classes",
             "counters",
             "events",
             "kernel",

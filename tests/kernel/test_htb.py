@@ -1,0 +1,273 @@
+# Copyright (c) 2026, the cgnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""cgnet_htb: what tc shows of it, what a second run does, what stays, what comes back."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
+    CgnetError,
+    HostError,
+    KernelError,
+)
+from ansible_collections.linux.cgnet.plugins.module_utils._rtnetlink import Links
+
+from tests.kernel.shaping import (
+    CLASSES,
+    classes,
+    disciplines,
+    dummy,
+    everything,
+    htb,
+    send,
+    sent,
+    tool,
+)
+from tests.kernel.steps import FIRST, STRIDE
+
+
+@pytest.fixture
+def made(request: pytest.FixtureRequest) -> Iterator[str]:
+    """An interface with as many queues as the parameter says."""
+    with dummy(getattr(request, "param", 1)) as name:
+        yield name
+
+
+QUEUES = pytest.mark.parametrize("made", [2], indirect=True)
+TREE = ["fq_codel  1:10", "fq_codel  1:20", "htb 1: root"]
+
+
+def test_the_tree_is_as_tc_shows_it(made: str) -> None:
+    assert htb(made)["changed"]
+    assert disciplines(made) == TREE
+    assert classes(made) == {
+        "1:1": "root rate 100Mbit ceil 100Mbit burst 1600b cburst 1600b",
+        "1:10": "parent 1:1 prio 1 rate 20Mbit ceil 100Mbit burst 1600b cburst 1600b",
+        "1:20": "parent 1:1 prio 0 rate 5Mbit ceil 5Mbit burst 15Kb cburst 1600b",
+    }
+
+
+SAME: dict[str, dict[str, Any]] = {
+    "the same": {},
+    "a number of bits": {"classes": [{**CLASSES[0], "rate": 100_000_000}, *CLASSES[1:]]},
+    "other units": {"classes": [*CLASSES[:2], {**CLASSES[2], "rate": "625kbps", "burst": "15360"}]},
+    "fewer, in another order": {"classes": CLASSES[1:2] + CLASSES[:1]},
+    "a minor number": {"default": ":20"},
+    "purge": {"purge": True},
+}
+
+
+@pytest.mark.parametrize("same", SAME)
+def test_a_second_run_changes_nothing(made: str, same: str) -> None:
+    htb(made)
+    there = everything(made)
+    result = htb(made, **SAME[same])
+    assert (result["changed"], result["actions"]) == (False, [])
+    assert result["diff"]["before"] == result["diff"]["after"]
+    assert everything(made) == there
+
+
+def test_a_tree_that_tc_made_is_the_same(made: str) -> None:
+    tool(f"tc qdisc add dev {made} root handle 1: htb default 20")
+    tool(f"tc class add dev {made} parent 1: classid 1:1 htb rate 100mbit")
+    tool(f"tc class add dev {made} parent 1:1 classid 1:10 htb rate 20mbit ceil 100mbit prio 1")
+    tool(f"tc class add dev {made} parent 1:1 classid 1:20 htb rate 5mbit burst 15k quantum 3000")
+    for leaf in ("1:10", "1:20"):
+        tool(f"tc qdisc add dev {made} parent {leaf} fq_codel")
+    assert not htb(made)["changed"]
+
+
+def test_check_mode_changes_nothing_and_foretells_all(made: str) -> None:
+    there = everything(made)
+    foretold = htb(made, check=True)
+    assert foretold["changed"]
+    assert everything(made) == there
+    done = htb(made)
+    assert foretold["actions"] == done["actions"]
+    assert foretold["diff"]["after"][made]["classes"].keys() == {"1:1", "1:10", "1:20"}
+    for name in ("1:1", "1:10", "1:20"):
+        kinds = [each["diff"]["after"][made]["classes"][name] for each in (foretold, done)]
+        leaves = [each.pop("leaf", {}).get("kind") for each in kinds]
+        assert kinds[0] == kinds[1]
+        assert leaves[0] == leaves[1]
+
+
+def test_a_rate_is_changed_in_place(made: str) -> None:
+    htb(made)
+    size = send(0x10010, 3)
+    before = tool(f"tc qdisc show dev {made}")
+    changed = [CLASSES[0], {**CLASSES[1], "rate": "30mbit"}, CLASSES[2]]
+    assert htb(made, classes=changed)["actions"] == [{"action": "change", "class": "1:10"}]
+    assert "rate 30Mbit" in classes(made)["1:10"]
+    assert tool(f"tc qdisc show dev {made}") == before
+    size += send(0x10010, 2)
+    assert sent(made) == {"1:1": size, "1:10": size}
+
+
+def test_a_leafs_option_is_changed_in_place_and_its_kind_is_not(made: str) -> None:
+    htb(made)
+    before = tool(f"tc qdisc show dev {made}").split("fq_codel ")[1].split()[0]
+    limited = [
+        *CLASSES[:2],
+        {**CLASSES[2], "leaf": {"kind": "fq_codel", "limit": 77, "ecn": False}},
+    ]
+    assert htb(made, classes=limited)["changed"]
+    assert "limit 77p" in tool(f"tc qdisc show dev {made}")
+    assert before in tool(f"tc qdisc show dev {made}")
+    assert not htb(made, classes=limited)["changed"]
+    other = [*CLASSES[:2], {**CLASSES[2], "leaf": {"kind": "pfifo", "limit": 50}}]
+    assert htb(made, classes=other)["changed"]
+    assert disciplines(made) == ["fq_codel  1:10", "htb 1: root", "pfifo  1:20"]
+    assert not htb(made, classes=other)["changed"]
+
+
+@pytest.mark.parametrize("kind", ["fq", "sfq", "pfifo", "fq_codel"])
+def test_every_kind_of_leaf(made: str, kind: str) -> None:
+    chosen = [CLASSES[0], {**CLASSES[1], "leaf": {"kind": kind}}, CLASSES[2]]
+    assert htb(made, classes=chosen)["changed"]
+    assert f"{kind}  1:10" in disciplines(made)
+    assert not htb(made, classes=chosen)["changed"]
+
+
+def test_rates_of_more_than_32_bits(made: str) -> None:
+    fast = [{"classid": "1:1", "rate": "100gbit", "ceil": "400gbit"}]
+    assert htb(made, classes=fast, default=None)["changed"]
+    assert "rate 100Gbit ceil 400Gbit" in classes(made)["1:1"]
+    assert not htb(made, classes=fast, default=None)["changed"]
+
+
+def test_what_is_not_declared_stays_unless_it_is_purged(made: str) -> None:
+    htb(made)
+    tool(f"tc class add dev {made} parent 1:1 classid 1:30 htb rate 1mbit")
+    tool(f"tc class add dev {made} parent 1:30 classid 1:31 htb rate 1mbit")
+    tool(f"tc filter add dev {made} parent 1: prio 5 protocol all basic classid 1:31")
+    there = everything(made)
+    assert not htb(made)["changed"]
+    assert everything(made) == there
+    assert htb(made, purge=True)["changed"]
+    assert classes(made).keys() == {"1:1", "1:10", "1:20"}
+    assert tool(f"tc filter show dev {made} parent 1:") == ""
+    assert not htb(made, purge=True)["changed"]
+
+
+def test_a_class_without_others_below_it_any_more_takes_packets(made: str) -> None:
+    htb(made)
+    assert htb(made, classes=CLASSES[:1], purge=True)["changed"]
+    size = send(0x10001)
+    assert sent(made) == {"1:1": size}
+    assert disciplines(made) == ["fq_codel  1:1", "htb 1: root"]
+
+
+NOT_POSSIBLE: list[tuple[dict[str, Any], str]] = [
+    ({"default": "1:10"}, "default: '1:10' is not possible: {} has 1:20, and HTB can't change"),
+    ({"r2q": 5}, "r2q: 5 is not possible: {} has 10, and HTB can't change that in place"),
+    ({"handle": "2:", "default": None, "classes": [{"classid": "2:1", "rate": "1mbit"}]},
+     "{} has the discipline htb 1:, which somebody else put there"),
+    ({"classes": [*CLASSES[:2], {"classid": "1:20", "rate": "5mbit"}]},
+     "classes: '1:20' is not possible: it is below 1:1, and HTB can't move it to 1:"),
+    ({"per_queue": True}, "per_queue: True is not possible: {} has one transmit queue"),
+    ({"interface": "none0"}, "interface: 'none0' is not possible: this host has lo, "),
+]  # fmt: skip
+
+
+def test_what_is_not_possible_is_told_and_nothing_changed(made: str) -> None:
+    htb(made)
+    there = everything(made)
+    for other, says in NOT_POSSIBLE:
+        with pytest.raises(CgnetError) as raised:
+            htb(**{"interface": made, **other})
+        assert says.format(made) in str(raised.value)
+    assert everything(made) == there
+
+
+def test_a_discipline_of_somebody_else_stays(made: str) -> None:
+    tool(f"tc qdisc add dev {made} root handle 7: pfifo limit 50")
+    there = everything(made)
+    with pytest.raises(HostError, match="has the discipline pfifo 7:, which somebody else put"):
+        htb(made)
+    assert not htb(made, state="absent", classes=None)["changed"]
+    assert everything(made) == there
+
+
+@pytest.mark.parametrize(
+    ("made", "per_queue"),
+    [(1, False), (2, False), (2, True)],
+    indirect=["made"],
+    ids=["one queue", "two queues", "a tree for each"],
+)
+def test_absent_returns_the_interface_to_what_it_had(made: str, per_queue: bool) -> None:
+    there = everything(made)
+    assert htb(made, per_queue=per_queue)["changed"]
+    foretold = htb(made, state="absent", classes=None, check=True)
+    assert foretold["changed"]
+    assert everything(made) != there
+    assert htb(made, state="absent", classes=None)["actions"] == foretold["actions"]
+    assert everything(made) == there
+    assert not htb(made, state="absent", classes=None)["changed"]
+
+
+@pytest.mark.parametrize("step", range(1 + FIRST, 7, STRIDE))
+@pytest.mark.parametrize("there", [True, False], ids=["an edit", "the first"])
+def test_a_run_that_fails_is_taken_back(
+    made: str, monkeypatch: pytest.MonkeyPatch, there: bool, step: int
+) -> None:
+    if there:
+        htb(made)
+    before = [disciplines(made), classes(made)]
+    count = itertools.count(1)
+    carry_out = Links.carry_out
+
+    def failing(links: Links, index: int, action: Any, data: bytes) -> None:
+        if next(count) == step:
+            raise KernelError("rtnetlink", 5)
+        carry_out(links, index, action, data)
+
+    edited = [
+        {**CLASSES[0], "rate": "200mbit"},
+        {**CLASSES[1], "leaf": {"kind": "pfifo"}},
+        {**CLASSES[2], "rate": "6mbit", "leaf": {"kind": "sfq"}},
+        {"classid": "1:30", "parent": "1:1", "rate": "1mbit"},
+    ]
+    assert len(htb(made, classes=edited, check=True)["actions"]) >= 6
+    with monkeypatch.context() as patched:
+        patched.setattr(Links, "carry_out", failing)
+        with pytest.raises(KernelError, match=f" {made} was returned to what it was.$"):
+            htb(made, classes=edited)
+    assert [disciplines(made), classes(made)] == before
+
+
+# A tree for each queue
+
+
+@QUEUES
+def test_each_queue_has_a_tree(made: str) -> None:
+    assert htb(made, per_queue=True)["changed"]
+    assert disciplines(made) == [
+        "fq_codel  1:10", "fq_codel  1:20", "fq_codel  2:10", "fq_codel  2:20",
+        "htb 1: 6367:1", "htb 2: 6367:2", "mq 6367: root",
+    ]  # fmt: skip
+    assert classes(made)["2:10"] == classes(made)["1:10"].replace("parent 1:1", "parent 2:1")
+    there = everything(made)
+    result = htb(made, per_queue=True, purge=True)
+    assert (result["changed"], result["actions"]) == (False, [])
+    assert everything(made) == there
+
+
+@QUEUES
+def test_a_priority_means_the_class_of_whichever_queue(made: str) -> None:
+    htb(made, per_queue=True)
+    sizes = [0, 0]
+    for queue in (0, 1):
+        tool(f"tc qdisc add dev {made} clsact")
+        tool(
+            f"tc filter add dev {made} egress protocol all matchall "
+            f"action skbedit queue_mapping {queue}"
+        )
+        sizes[queue] = send(0x10010, 2)
+        tool(f"tc qdisc del dev {made} clsact")
+    assert sent(made) == {"1:1": sizes[0], "1:10": sizes[0], "2:1": sizes[1], "2:10": sizes[1]}

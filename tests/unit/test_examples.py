@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.linux.cgnet.plugins.module_utils import _policy
-from ansible_collections.linux.cgnet.plugins.modules import cgnet_raw_xmit
+from ansible_collections.linux.cgnet.plugins.module_utils import _htb, _policy
+from ansible_collections.linux.cgnet.plugins.modules import cgnet_htb, cgnet_raw_xmit
 
 from tools import generate_hooks
 
@@ -67,6 +67,16 @@ def test_the_controls_page_shows_a_task_of_the_other_module() -> None:
     (task,) = (yaml.safe_load(block) for block in blocks(CONTROLS) if block not in POLICIES)
     validator = ArgumentSpecValidator(cgnet_raw_xmit.SPEC)
     assert validator.validate(task[MODULE]).error_messages == []
+
+
+def test_the_page_of_classes_shows_tasks_that_are_possible() -> None:
+    shown = blocks((ROOT / "docs/shaping.md").read_text(encoding="utf-8"))
+    for block in shown:
+        (task,) = yaml.safe_load(block).values()
+        checked = ArgumentSpecValidator(cgnet_htb.SPEC).validate(task)
+        assert checked.error_messages == []
+        assert _htb.parse(checked.validated_parameters, lambda name, at: 1).default == 0x99
+    assert len(shown) == 2
 
 
 def test_the_controls_page_names_the_hooks_that_the_objects_have() -> None:

@@ -13,7 +13,7 @@ from tests.vm._mirrors import apt_options
 from tests.vm._recipes import Recipe, cached, run_builder
 
 _PACKAGES = (
-    "python3", "libbpf1", "iproute2", "dbus", "initramfs-tools", "zstd",
+    "python3", "python3-pyroute2", "libbpf1", "iproute2", "dbus", "initramfs-tools", "zstd",
     "python3-apt",  # else Ansible's module fetches it, once in each guest
     # Raw senders and receivers, for molecule/raw_xmit.
     "nmap", "netsniff-ng", "iputils-ping", "tcpdump",

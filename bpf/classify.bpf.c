@@ -23,9 +23,12 @@ struct {
 } classes SEC(".maps");
 
 /*
+ * Returns a class id, as the filter is none with direct action. 0 is none, and HTB goes on with the
+ * next filter.
+ *
  * From the top, since there are as few steps as the cgroup is deep: the helper returns 0 for a
  * level that is deeper, and for a packet without a full socket. The nearest cgroup that has a class
- * decides. 0 is no class, and HTB goes on with the next filter.
+ * decides.
  */
 SEC("tc")
 int cgnet_classify(struct __sk_buff *skb)

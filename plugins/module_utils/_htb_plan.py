@@ -50,6 +50,7 @@ def plan(want: Want, found: Interface) -> list[Action]:
         raise InputError(
             "per_queue", True, f"{found.name} has one transmit queue", "Leave per_queue out"
         )
+    _require_handles(want.tree.handle, found)
     steps: list[Action] = []
     below = found.below
     if (found.root.kind, found.root.handle) != ("mq", MQ):
@@ -73,6 +74,17 @@ def of_queue(wanted: Tree, place: int) -> Tree:
     return wanted.moved(wanted.handle + ((place - MQ - 1) << 16))
 
 
+def _require_handles(handle: int, found: Interface) -> None:
+    """InputError where not each queue's tree can have its handle."""
+    last = handle + ((found.queues - 1) << 16)
+    if last > _tc.HANDLE_MAX or handle <= MQ <= last:
+        raise InputError(
+            "handle", _tc.show_handle(handle),
+            f"one from which {found.queues} are free, for as many queues of {found.name}; "
+            f"{_tc.show_handle(MQ)} is that of mq",
+        )  # fmt: skip
+
+
 def _require_free(name: str, standing: Standing) -> None:
     """HostError where a discipline of others stands."""
     if standing.handle:
@@ -94,6 +106,7 @@ def _of_place(name: str, place: int, standing: Standing, wanted: Tree, want: Wan
     else:
         _require_lasting(name, there, wanted)
         steps = []
+    _require_default(there, wanted, purge)
     steps += _filters_gone(standing, wanted, purge)
     steps += _classes(there, wanted, purge)
     if wanted.handle != named:
@@ -121,11 +134,11 @@ def _classifier(
     same = want.version == standing.classifier
     if final == there.cgroups and (same or not final):
         return []
-    if any(each.preference == BY_CGROUP for each in standing.filters):
+    if not want.purge and any(each.preference == BY_CGROUP for each in standing.filters):
         raise HostError(
             f"{name} has a filter of the preference {BY_CGROUP} at {_tc.show_handle(wanted.handle)}"
             ", which somebody else put there",
-            "Remove it first, or leave out the cgroups of classes",
+            "Remove it first, as purge: true does, or leave out the cgroups of classes",
         )
     return [SetClassifier(wanted.handle, final, want.version, not standing.classifier)]
 
@@ -148,6 +161,15 @@ def _require_lasting(name: str, there: Tree, wanted: Tree) -> None:
                 f"{name} has {was}, and HTB can't change that in place",
                 "Remove the tree with state: absent first, which drops its counters",
             )
+
+
+def _require_default(there: Tree, wanted: Tree, purge: bool) -> None:
+    """InputError where packets without a class would have none: HTB lets them pass unshaped."""
+    classid = wanted.handle | wanted.default
+    if wanted.default and classid not in {*wanted.classes, *(() if purge else there.classes)}:
+        raise InputError(
+            "default", _tc.show_handle(classid), "a class that is declared", "Declare it too"
+        )
 
 
 def _filters_gone(standing: Standing, wanted: Tree, purge: bool) -> list[Action]:

@@ -33,6 +33,8 @@ SIZES: dict[str, int] = {
 RATE_MAX = 1 << 56
 """More bytes a second than any link has; what the kernel computes from it fits in 64 bits."""
 SIZE_MAX = (1 << 32) - 1
+HANDLE_MAX = 0xFFFE << 16
+"""The next one stands for what has no parent: TC_H_ROOT, and TC_H_INGRESS beside it."""
 
 
 def _number(value: Any, at: str, units: dict[str, int], allowed: str, remedy: str) -> float:
@@ -86,7 +88,7 @@ def parse_handle(value: Any, at: str) -> int:
     """The handle of a queueing discipline: its major number, in hexadecimal, and a colon."""
     match = _HANDLE.fullmatch(value.strip()) if isinstance(value, str) else None
     major = int(match.group(1), 16) if match and match.group(1) and not match.group(2) else 0
-    if not 1 <= major <= 0xFFFE:
+    if not 1 <= major <= HANDLE_MAX >> 16:
         raise InputError(at, value, "a hexadecimal number from 1 to fffe and a colon", 'Write "1:"')
     return major << 16
 

@@ -16,8 +16,8 @@ description:
     share of an interface, and their bound.
   - What is there is compared with what is declared, in the kernel's own units. A class whose rate changes is changed in
     place, and goes on counting.
-  - Neither a discipline nor a class of somebody else is touched. An interface takes the tree only where the kernel's own
-    default discipline is, and has that again with O(state=absent).
+  - A tree of that O(handle) is the declared one, whoever has made it. Another discipline of somebody else stays, and the task
+    fails. So an interface takes a tree only where the kernel's own default is, and has that again with O(state=absent).
 author:
   - cgnet contributors (!UNKNOWN)
 requirements:

@@ -156,8 +156,8 @@ def test_what_is_not_declared_stays_unless_it_is_purged(made: str) -> None:
 
 
 def test_a_class_without_others_below_it_any_more_takes_packets(made: str) -> None:
-    htb(made)
-    assert htb(made, classes=CLASSES[:1], purge=True)["changed"]
+    htb(made, default=None)
+    assert htb(made, default=None, classes=CLASSES[:1], purge=True)["changed"]
     size = send(0x10001)
     assert sent(made) == {"1:1": size}
     assert disciplines(made) == ["fq_codel  1:1", "htb 1: root"]
@@ -165,6 +165,7 @@ def test_a_class_without_others_below_it_any_more_takes_packets(made: str) -> No
 
 NOT_POSSIBLE: list[tuple[dict[str, Any], str]] = [
     ({"default": "1:10"}, "default: '1:10' is not possible: {} has 1:20, and HTB can't change"),
+    ({"classes": CLASSES[:2], "purge": True}, "default: '1:20' is not possible: a class that is"),
     ({"r2q": 5}, "r2q: 5 is not possible: {} has 10, and HTB can't change that in place"),
     ({"handle": "2:", "default": None, "classes": [{"classid": "2:1", "rate": "1mbit"}]},
      "{} has the discipline htb 1:, which somebody else put there"),

@@ -241,8 +241,33 @@ def test_a_filter_of_somebody_else_in_the_place_of_ours_is_told() -> None:
     theirs = (Filter(_htb_steps.BY_CGROUP, 3, "bpf", 1),)
     found = interface(replace(HTB, filters=theirs))
     assert plan(TREE, found) == []
+    wanted = replace(TREE, cgroups={5: HANDLE | 1})
     with pytest.raises(HostError, match="eth0 has a filter of the preference 25448 at 1:, which"):
-        plan(replace(TREE, cgroups={5: HANDLE | 1}), found)
+        plan(wanted, found)
+    assert plan(wanted, found, purge=True) == [
+        _htb_steps.RemoveFilter(HANDLE, theirs[0]),
+        _htb_steps.SetClassifier(HANDLE, wanted.cgroups, NEW, True),
+    ]
+
+
+@pytest.mark.parametrize("handle", [0xFFFD0000, 0x63650000, MQ])
+def test_each_queue_needs_a_handle(handle: int) -> None:
+    found = interface(Standing("mq"), queues=3)
+    with pytest.raises(InputError, match=r"^handle: '[0-9a-f]*:' is not possible: one from which"):
+        plan(TREE.moved(handle), found, True)
+
+
+def test_the_default_is_a_class() -> None:
+    other = HANDLE | 2
+    wanted = replace(TREE, default=2)
+    with pytest.raises(InputError, match=r"^default: '1:2' is not possible: a class that is decl"):
+        plan(wanted, FREE)
+    found = interface(replace(HTB, tree=replace(
+        wanted, classes={**TREE.classes, other: TREE.classes[HANDLE | 1]}
+    )))  # fmt: skip
+    assert plan(wanted, found) == []
+    with pytest.raises(InputError, match=r"^default: '1:2' is not possible: a class that is decl"):
+        plan(wanted, found, purge=True)
 
 
 def test_one_queue_needs_no_tree_for_each() -> None:

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import os
+import signal
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._rtnetlink import Links
 
+from tests.kernel import tasks
 from tests.kernel.shaping import (
     CLASSES,
     classes,
@@ -240,6 +243,52 @@ def test_a_run_that_fails_is_taken_back(
         with pytest.raises(KernelError, match=f" {made} was returned to what it was.$"):
             htb(made, classes=edited)
     assert [disciplines(made), classes(made)] == before
+
+
+def killed(step: int, work: Callable[[], object]) -> bool:
+    """Whether `work` came to its step'th change, before which its task is killed."""
+    count, carry_out = itertools.count(1), Links.carry_out
+
+    def dying(links: Links, index: int, action: Any, data: bytes) -> None:
+        if next(count) == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        carry_out(links, index, action, data)
+
+    def task() -> None:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(Links, "carry_out", dying)
+            work()
+
+    status = tasks.ended(tasks.start(task))
+    assert status in (0, -signal.SIGKILL)
+    return status != 0
+
+
+@QUEUES
+@pytest.mark.parametrize("per_queue", [False, True], ids=["one tree", "a tree for each queue"])
+def test_a_run_that_is_killed_is_finished_by_the_same_or_undone(made: str, per_queue: bool) -> None:
+    there = everything(made)
+    for step in itertools.count(1 + FIRST, STRIDE):
+        came = killed(step, lambda: htb(made, per_queue=per_queue))
+        htb(made, state="absent", classes=None)
+        assert everything(made) == there, step
+        if not came:
+            break
+        assert killed(step, lambda: htb(made, per_queue=per_queue))
+        assert htb(made, per_queue=per_queue)["changed"]
+        assert not htb(made, per_queue=per_queue)["changed"], step
+        htb(made, state="absent", classes=None)
+    assert step > 5
+
+
+def test_of_two_runs_at_once_one_is_the_last(made: str) -> None:
+    other = [CLASSES[0], {**CLASSES[1], "rate": "30mbit"}, CLASSES[2]]
+    for _round in range(3):
+        pids = [tasks.start(lambda each=each: htb(made, classes=each)) for each in (CLASSES, other)]
+        assert [tasks.ended(pid) for pid in pids] == [0, 0]
+        left = [htb(made, classes=each, check=True)["changed"] for each in (CLASSES, other)]
+        assert sorted(left) == [False, True]
+        htb(made, state="absent", classes=None)
 
 
 # A tree for each queue

@@ -65,8 +65,11 @@ def diff(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What is there of the cgroups that a run changes, and what will be."""
     before, after = {}, {}
+    concerning: dict[int | None, list[Action]] = {}
+    for step in actions:
+        concerning.setdefault(_concerned(step), []).append(step)
     for want in wants:
-        steps = [step for step in actions if _concerns(step, want.cgroup.id)]
+        steps = concerning.get(want.cgroup.id)
         if not steps:
             continue
         path, policy = want.cgroup.path, policies.get(want.cgroup.id)
@@ -94,12 +97,13 @@ def diff(
     return _with_readers(observed, actions, before, after)
 
 
-def _concerns(step: Action, cgroup: int) -> bool:
+def _concerned(step: Action) -> int | None:
+    """The cgroup that a step is for, if it is for one."""
     if isinstance(step, (Load, Aside, Unload, Share)):
-        return False
+        return None
     if isinstance(step, Retrofit):
-        return step.target.cgroup.id == cgroup
-    return (step.cgroup.id if isinstance(step, (Attach, Hold)) else step.cgroup) == cgroup
+        return step.target.cgroup.id
+    return step.cgroup.id if isinstance(step, (Attach, Hold)) else step.cgroup
 
 
 def _with_readers(

@@ -108,13 +108,13 @@ class Links:
     # Looking
 
     def look(self, name: str) -> Interface:
-        """What an interface has. InputError where there is none of that name."""
-        with self._asking("RTM_GETLINK"):
-            found = self._connection.link_lookup(ifname=name)
-        if not found:
+        """What an interface has, by its name or another one. InputError where there is none."""
+        try:
+            index = socket.if_nametoindex(name)
+            name = socket.if_indextoname(index)
+        except (OSError, ValueError) as error:  # ValueError: with a null byte
             known = ", ".join(each for _index, each in socket.if_nameindex())
-            raise InputError("interface", name, f"this host has {known}")
-        (index,) = found
+            raise InputError("interface", name, f"this host has {known}") from error
         with self._asking("RTM_GETQDISC"):
             disciplines = list(self._connection.get_qdiscs(index))
         with self._asking("RTM_GETTCLASS"):

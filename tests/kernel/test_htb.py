@@ -15,6 +15,7 @@ import pytest
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
     CgnetError,
     HostError,
+    InputError,
     KernelError,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._rtnetlink import Links
@@ -187,6 +188,18 @@ def test_what_is_not_possible_is_told_and_nothing_changed(made: str) -> None:
             htb(**{"interface": made, **other})
         assert says.format(made) in str(raised.value)
     assert everything(made) == there
+
+
+@pytest.mark.parametrize("name", ["", "a" * 300, "lo\0", "../lo", "ü"])
+def test_what_is_no_interface_is_told(name: str) -> None:
+    with pytest.raises(InputError, match=r"^interface: .* is not possible: this host has lo"):
+        htb(name)
+
+
+def test_an_interface_may_have_more_names(made: str) -> None:
+    tool(f"ip link property add dev {made} altname other-uplink")
+    assert htb("other-uplink")["diff"]["after"].keys() == {made}
+    assert not htb(made)["changed"]
 
 
 def test_a_discipline_of_somebody_else_stays(made: str) -> None:

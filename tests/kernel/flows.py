@@ -12,8 +12,6 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import pytest
-
 from tests.kernel import sctp, tasks
 from tests.kernel.sends import IPV6_HDRINCL, V4, V6, receiver, written
 
@@ -145,7 +143,7 @@ FLOWS: dict[str, tuple[Callable[[], Any], int, int]] = {
 def need(flow: str) -> None:
     """Skip where the kernel has not the protocol."""
     if flow.startswith("UDP-Lite") and tasks.release() >= (7, 1):
-        pytest.skip("the kernel has no UDP-Lite: it left in 7.1")
+        tasks.skip("the kernel has no UDP-Lite: it left in 7.1")
 
 
 def converse(flow: str) -> None:

@@ -164,6 +164,13 @@ def release() -> tuple[int, int]:
     return int(major), int(minor)
 
 
+def skip(why: str) -> None:
+    """pytest.skip(); what executed() starts has no need of pytest, whose import takes seconds."""
+    import pytest
+
+    pytest.skip(why)
+
+
 def outcome(call: Callable[..., Any], *args: Any) -> Any:
     """ "ok" for a call that returned None or a socket, its value, or the name of its errno."""
     try:

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterator
 from enum import IntEnum, IntFlag
 
-import pytest
+from tests.kernel import tasks
 
 IO_URING_SETUP, IO_URING_ENTER, IO_URING_REGISTER = 425, 426, 427
 REGISTER_FILES, REGISTER_PROBE = 2, 8
@@ -176,7 +176,7 @@ def need(op: Op) -> None:
     """Skip where the kernel is too old for an operation of SINCE."""
     with ring() as asked:
         if op in SINCE and not asked.knows(op):
-            pytest.skip(f"io_uring has no {op.name} before {SINCE[op]}")
+            tasks.skip(f"io_uring has no {op.name} before {SINCE[op]}")
 
 
 def need_setsockopt(family: int) -> None:
@@ -187,7 +187,7 @@ def need_setsockopt(family: int) -> None:
         except OSError as error:
             if error.errno != errno.EOPNOTSUPP:
                 raise
-            pytest.skip("io_uring has no SETSOCKOPT before 6.7")
+            tasks.skip("io_uring has no SETSOCKOPT before 6.7")
 
 
 def socket(family: int, kind: int, protocol: int, setup: int = 0, flags: Sqe = Sqe.NONE) -> int:

@@ -69,7 +69,7 @@ unit: object ## unit tests, the contract over the fake kernel; ARGS="-k tos -x" 
 	@mkdir -p $(JUNIT)/unit
 	pytest tests/unit tests/contract --junitxml=$(JUNIT)/unit/unit.xml $(ARGS)
 
-unit-newest: object ## the same on the newest ansible-core, in a root of Debian 13
+unit-newest: object ## those of them that speak to Ansible, on the newest ansible-core, in a root of Debian 13
 	$(PYTHON) -m tools.newest unit $(ARGS)
 
 .PHONY: collection docs

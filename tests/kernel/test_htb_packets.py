@@ -72,12 +72,20 @@ def connect(near: str, far: str, namespace: str) -> None:
             )
 
 
+def reported() -> bool:
+    """Whether the kernel has sent its report of multicast groups (ICMPv6 type 143)."""
+    with open("/proc/net/dev_snmp6/near", encoding="ascii") as file:
+        return any(line.split()[0] == "Icmp6OutType143" for line in file)
+
+
 @pytest.fixture(scope="module")
 def wire() -> Iterator[str]:
     """The interface that leads to the peer, with the classes."""
-    connect("near", "far", "peer")
+    with tasks.sysctl("net/ipv6/mld_qrv", "1"):  # else the kernel reports its groups again later
+        connect("near", "far", "peer")
     tool("ip link set near gso_max_segs 1")  # so that both counters count the same headers
     try:
+        assert tasks.eventually(reported, True)
         yield "near"
     finally:
         tool("ip netns del peer")  # and the pair with it

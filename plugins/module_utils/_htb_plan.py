@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from ansible_collections.linux.cgnet.plugins.module_utils import _htb, _tc
+from ansible_collections.linux.cgnet.plugins.module_utils import _htb, _htb_steps, _tc
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import HostError, InputError
 from ansible_collections.linux.cgnet.plugins.module_utils._htb import MQ, ROOT, Class, Leaf, Tree
 from ansible_collections.linux.cgnet.plugins.module_utils._htb_steps import (
@@ -249,13 +250,32 @@ def back(before: Interface, now: Interface) -> list[Action]:
     for place, standing in {ROOT: now.root, **now.below}.items():
         old = places.get(place, Standing("none"))
         if standing.tree and old.tree and old.handle == standing.handle:
+            added = [each for each in standing.filters if each not in old.filters]
+            steps += [RemoveFilter(old.handle, each) for each in added]
             steps += _classes(standing.tree, old.tree, True)
+            named = places[MQ + 1].handle if place != ROOT else old.handle
+            steps += [
+                AddFilter(old.handle, each.classid, named | each.classid & 0xFFFF)
+                for each in old.filters
+                if each.preference == PREFERENCE and each not in standing.filters
+            ]
             if standing.tree.cgroups != old.tree.cgroups:
                 new = not standing.classifier
                 steps.append(SetClassifier(old.handle, old.tree.cgroups, old.classifier, new))
         elif standing.tree:
             steps.append(RemoveDiscipline(place, standing.kind, standing.handle))
     return steps
+
+
+def lost(before: Interface, now: Interface) -> list[dict[str, Any]]:
+    """The filters that were there before and are not now. Those of others can't be made again."""
+    there = [each for standing in (now.root, *now.below.values()) for each in standing.filters]
+    return [
+        _htb_steps.describe(RemoveFilter(standing.handle, each))
+        for standing in (before.root, *before.below.values())
+        for each in standing.filters
+        if each not in there
+    ]
 
 
 def after(found: Interface, steps: Sequence[Action]) -> Interface:

@@ -276,5 +276,4 @@ class Links:
             )
 
 
-_REQUEST, _ACK, _REPLACE, _EXCLUSIVE, _CREATE = 0x1, 0x4, 0x100, 0x200, 0x400
-_NEW = _CREATE
+_REQUEST, _ACK, _REPLACE, _NEW = 0x1, 0x4, 0x100, 0x400  # the last: NLM_F_CREATE

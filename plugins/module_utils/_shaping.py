@@ -121,8 +121,12 @@ def _taken_back(links: Links, before: Interface, data: bytes) -> str:
     try:
         for step in _htb_plan.back(before, links.look(before.name)):
             links.carry_out(before.index, step, data)
+        lost = _htb_plan.lost(before, links.look(before.name))
+        problem = f"no longer there: {lost}." if lost else ""
     except CgnetError as error:
-        return f"{before.name} could not be returned to what it was: {error} Run the task again."
+        problem = str(error)
+    if problem:
+        return f"{before.name} could not be returned to what it was: {problem} Run the task again."
     return f"{before.name} was returned to what it was."
 
 

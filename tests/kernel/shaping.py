@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import json
 import re
@@ -14,7 +15,10 @@ import subprocess
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from ansible_collections.linux.cgnet.plugins.module_utils import _shaping
+from ansible_collections.linux.cgnet.plugins.module_utils._errors import KernelError
+from ansible_collections.linux.cgnet.plugins.module_utils._rtnetlink import Links
 
 from tests.kernel.conftest import shipped
 from tests.kernel.tasks import eventually
@@ -53,6 +57,21 @@ def htb(interface: str, *, check: bool = False, **given: Any) -> dict[str, Any]:
         "_object": obj.manifest, "_object_path": obj.path, **given,
     }  # fmt: skip
     return _shaping.reconcile(params, check)
+
+
+@contextlib.contextmanager
+def failing_at_the_end() -> Iterator[None]:
+    """The look at an interface fails that a run takes when it has done everything."""
+    look, looked = Links.look, itertools.count(1)
+
+    def failing(links: Links, name: str) -> Any:
+        if next(looked) == 2:
+            raise KernelError("rtnetlink", errno.EIO)
+        return look(links, name)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Links, "look", failing)
+        yield
 
 
 @contextlib.contextmanager

@@ -27,6 +27,7 @@ from tests.kernel.shaping import (
     disciplines,
     dummy,
     everything,
+    failing_at_the_end,
     htb,
     send,
     sent,
@@ -256,6 +257,29 @@ def test_a_run_that_fails_is_taken_back(
         with pytest.raises(KernelError, match=f" {made} was returned to what it was.$"):
             htb(made, classes=edited)
     assert [disciplines(made), classes(made)] == before
+
+
+@QUEUES
+def test_a_run_that_fails_below_mq_takes_its_filters_back(made: str) -> None:
+    htb(made, per_queue=True)
+    before = everything(made)
+    more = [*CLASSES, {"classid": "1:30", "parent": "1:1", "rate": "1mbit"}]
+    with (
+        failing_at_the_end(),
+        pytest.raises(KernelError, match=f" {made} was returned to what it was.$"),
+    ):
+        htb(made, per_queue=True, classes=more)
+    assert everything(made) == before
+
+
+def test_a_filter_that_a_run_which_fails_has_purged_is_told(made: str) -> None:
+    htb(made)
+    tool(f"tc filter add dev {made} parent 1: prio 5 protocol all basic classid 1:20")
+    with (
+        failing_at_the_end(),
+        pytest.raises(KernelError, match="could not be returned to what it was: no longer"),
+    ):
+        htb(made, purge=True)
 
 
 def killed(step: int, work: Callable[[], object]) -> bool:

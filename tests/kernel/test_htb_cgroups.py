@@ -14,11 +14,19 @@ from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
     InputError,
     KernelError,
 )
-from ansible_collections.linux.cgnet.plugins.module_utils._rtnetlink import Links
 
 from tests.kernel.conftest import Group, info
 from tests.kernel.seen import ids
-from tests.kernel.shaping import CLASSES, dummy, everything, htb, send, sent, tool
+from tests.kernel.shaping import (
+    CLASSES,
+    dummy,
+    everything,
+    failing_at_the_end,
+    htb,
+    send,
+    sent,
+    tool,
+)
 from tests.kernel.tasks import eventually
 
 Make = Callable[..., Group]
@@ -175,23 +183,14 @@ def test_a_filter_of_somebody_else_stays(made: str, group: Make) -> None:
     assert everything(made) == there
 
 
-def test_a_run_that_fails_takes_the_filter_back(
-    made: str, group: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_fails_takes_the_filter_back(made: str, group: Make) -> None:
     ours = group("ours")
     shape(made, ["ours"], [])
-    look, looked = Links.look, []
-
-    def failing(links: Links, name: str) -> Any:
-        looked.append(name)
-        if len(looked) == 2:
-            raise KernelError("rtnetlink", 5)
-        return look(links, name)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Links, "look", failing)
-        with pytest.raises(KernelError, match=f"{made} was returned to what it was.$"):
-            shape(made, [], ["ours"])
+    with (
+        failing_at_the_end(),
+        pytest.raises(KernelError, match=f"{made} was returned to what it was.$"),
+    ):
+        shape(made, [], ["ours"])
     size = ours.run(lambda: send(0))
     assert leaves(made) == {"1:10": size}
 

@@ -161,6 +161,35 @@ def test_what_a_run_that_fails_did_is_taken_back(wanted: Tree, found: Interface,
         assert then.root.tree is None
 
 
+@given(trees(True), trees(True), st.integers(0, 40))
+def test_what_a_run_over_queues_did_is_taken_back(old: Tree, wanted: Tree, done: int) -> None:
+    """The filters that map priorities too."""
+    free = interface(Standing("mq"), queues=2)
+    found = _htb_plan.after(free, plan(old, free, True))
+    assume(not any(
+        old.classes.get(each, cls).parent != cls.parent for each, cls in wanted.classes.items()
+    ))  # fmt: skip
+    left = _htb_plan.after(found, plan(wanted, found, True, True)[:done])
+    then = _htb_plan.after(left, _htb_plan.back(found, left))
+    for place, standing in found.below.items():
+        assert set(then.below[place].filters) == set(standing.filters)
+        assert standing.tree
+        now = then.below[place].tree
+        assert now
+        assert _rates(now) == _rates(standing.tree)
+    assert _htb_plan.lost(found, then) == []
+
+
+def test_a_filter_of_others_that_was_purged_is_lost_and_that_is_told() -> None:
+    theirs = Filter(5, 3, "u32", 1)
+    found = interface(replace(HTB, filters=(theirs,)))
+    left = _htb_plan.after(found, plan(TREE, found, purge=True))
+    assert _htb_plan.back(found, left) == []
+    assert _htb_plan.lost(found, left) == [
+        {"action": "remove", "filter": "u32", "preference": 5, "tree": "1:"}
+    ]
+
+
 def _rates(tree: Tree) -> dict[int, tuple[Any, ...]]:
     return {each: (cls.parent, cls.rate, cls.burst) for each, cls in tree.classes.items()}
 

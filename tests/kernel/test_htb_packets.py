@@ -25,6 +25,7 @@ from tests.kernel.shaping import batch, htb, sent, tool
 from tests.kernel.test_netns_packets import setns
 
 HERE, PEER = {4: "192.0.2.1", 6: "2001:db8::1"}, {4: "192.0.2.2", 6: "2001:db8::2"}
+NETWORKS = ("192.0.2.0/24", "2001:db8::/64")
 FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 MAC = {"near": "02:00:00:00:00:01", "far": "02:00:00:00:00:02"}
 PORT = 5001
@@ -53,7 +54,11 @@ def within(namespace: str) -> Iterator[None]:
 
 
 def connect(near: str, far: str, namespace: str) -> None:
-    """A veth pair whose far end is in a namespace. Nothing is to be asked about addresses."""
+    """A veth pair whose far end is in a namespace. Nothing is to be asked about addresses.
+
+    A slow end is no reason for TCP to send a segment again: one that comes when the socket is gone
+    is answered with a reset, which is nobody's.
+    """
     tool(f"ip netns add {namespace}")
     veth = f"{near} address {MAC['near']} type veth peer name {far} address {MAC['far']}"
     tool(f"ip link add {veth} netns {namespace}")
@@ -65,11 +70,16 @@ def connect(near: str, far: str, namespace: str) -> None:
             batch(
                 "ip",
                 f"link set {name} addrgenmode none",
-                f"address add {addresses[4]}/24 dev {name}",
-                f"address add {addresses[6]}/64 dev {name} nodad",
+                f"address add {addresses[4]}/24 dev {name} noprefixroute",
+                f"address add {addresses[6]}/64 dev {name} nodad noprefixroute",
                 f"link set {name} up",
+                *(f"route add {network} dev {name} rto_min 10s" for network in NETWORKS),
                 *(f"neighbour add {others[each]} dev {name} lladdr {mac}" for each in FAMILIES),
             )
+
+
+LOSS_PROBE = "net/ipv4/tcp_early_retrans"
+"""With 0 TCP doesn't send the tail again before its timeout, which the routes make long."""
 
 
 def reported() -> bool:
@@ -84,9 +94,12 @@ def wire() -> Iterator[str]:
     with tasks.sysctl("net/ipv6/mld_qrv", "1"):  # else the kernel reports its groups again later
         connect("near", "far", "peer")
     tool("ip link set near gso_max_segs 1")  # so that both counters count the same headers
+    with within("peer"), open(f"/proc/sys/{LOSS_PROBE}", "w", encoding="ascii") as file:
+        file.write("0")
     try:
         assert tasks.eventually(reported, True)
-        yield "near"
+        with tasks.sysctl(LOSS_PROBE, "0"):
+            yield "near"
     finally:
         tool("ip netns del peer")  # and the pair with it
 

@@ -73,13 +73,16 @@ def put(value: BindPorts, raw: Struct) -> None:
 
 def get(raw: Struct) -> BindPorts:
     """Out of the struct."""
-    blocks = [sum(word << (64 * at) for at, word in enumerate(words)) for words in raw.block]
 
     def listed(protocol: Protocol, flag: Flag) -> tuple[tuple[int, int], ...] | None:
         if not raw.flags & flag:
             return None
-        numbered = enumerate(raw.port_block[protocol])
-        return _ports.ranges({number: blocks[index] for number, index in numbered})
+        indices = list(raw.port_block[protocol])
+        blocks = {
+            index: sum(word << (64 * at) for at, word in enumerate(raw.block[index]))
+            for index in set(indices)
+        }
+        return _ports.ranges({number: blocks[index] for number, index in enumerate(indices)})
 
     return BindPorts(
         tcp=listed(Protocol.TCP, Flag.TCP),

@@ -140,12 +140,22 @@ class Hierarchy:
                 )
             mount = found[0]
         self.mount = mount
+        self._root: tuple[int, bytes] | None = None
         self._opened: list[int] = []
 
     def close(self) -> None:
         """Close every cgroup that was found."""
+        self._root = None
         while self._opened:
             os.close(self._opened.pop())
+
+    def _mounted(self) -> tuple[int, bytes]:
+        """A descriptor of the mount, and where that is."""
+        if self._root is None:
+            fd = os.open(self.mount, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._opened.append(fd)
+            self._root = fd, _where(fd)
+        return self._root
 
     def resolve(self, path: str, at: str) -> Cgroup | None:
         """The cgroup at a path (relative to the mount, or absolute inside it, as _names has it).
@@ -154,11 +164,31 @@ class Hierarchy:
         of this hierarchy: outside the mount, the root, a v1 cgroup, or a file. A symbolic
         link is judged by where it leads; from there on nothing that is swapped in is followed.
         """
-        mount = os.open(self.mount, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        mount, base = self._mounted()
+        written = self._written(path, at)
+        return self._straight(mount, base, written) or self._below(mount, base, path, at)
+
+    def _straight(self, mount: int, base: bytes, written: bytes) -> Cgroup | None:
+        """resolve() for a path that is below the mount as it is written, and None for any other.
+
+        It is what most paths are, and the kernel sees it in one call.
+        """
+        inside = written.startswith(base + b"/")
         try:
-            return self._below(mount, _where(mount), path, at)
-        finally:
-            os.close(mount)
+            fd = _open_below(mount, written[len(base) + 1 :] if inside else written)
+        except KernelError:
+            return None
+        return self._kept(fd, base)
+
+    def _kept(self, fd: int, base: bytes) -> Cgroup | None:
+        """The cgroup of a descriptor, which stays open; None where it is none, or has gone."""
+        found, where = os.fstat(fd), _where(fd)
+        below = where.startswith(base + b"/") and _stands(where, found)
+        if not below or not stat.S_ISDIR(found.st_mode):
+            os.close(fd)
+            return None
+        self._opened.append(fd)
+        return Cgroup(_names.shown(where[len(base) + 1 :]), found.st_ino, fd)
 
     def canonical(self, path: str, at: str) -> str:
         """A path below the mount as results show it, whether there is such a cgroup or not."""
@@ -206,19 +236,13 @@ class Hierarchy:
             if error.errno == errno.EXDEV:
                 raise _no_cgroup(at, path) from error
             raise
-        self._opened.append(fd)
-        found = os.fstat(fd)
-        if not stat.S_ISDIR(found.st_mode):
-            self._opened.pop()
+        if not stat.S_ISDIR(os.fstat(fd).st_mode):
             os.close(fd)
             raise _no_cgroup(at, path)
-        where = _where(fd)
-        if not where.startswith(base + b"/") or not _stands(where, found):
-            return None  # it went meanwhile
-        return Cgroup(_names.shown(where[len(base) + 1 :]), found.st_ino, fd)
+        return self._kept(fd, base)
 
-    def _real(self, path: str, at: str) -> bytes:
-        """Where a path leads, whatever is there."""
+    def _written(self, path: str, at: str) -> bytes:
+        """The bytes of a path as it is written."""
         allowed = f"a path below {self.mount}, such as system.slice/x.service"
         if not isinstance(path, str) or not path:
             raise InputError(at, path, allowed)
@@ -231,6 +255,11 @@ class Hierarchy:
             ) from error  # fmt: skip
         if b"\0" in written:
             raise InputError(at, path, allowed)
+        return written
+
+    def _real(self, path: str, at: str) -> bytes:
+        """Where a path leads, whatever is there."""
+        written = self._written(path, at)
         try:
             return os.path.realpath(os.path.join(os.fsencode(self.mount), written))
         except OSError as error:  # a link that went between two looks at it

@@ -91,7 +91,10 @@ def declared(given: Any, hierarchy: Hierarchy, permanent: bool) -> list[Declared
         kind = "cgroup" if entry.get("unit") is None else "unit"
         startable = permanent and kind == "unit" and str(entry["unit"]).endswith(".service")
         cgroup = find(entry, at, hierarchy, needed=policy is not None and not startable)
-        whom = address(kind, entry[kind], f"{at}.{kind}", hierarchy)
+        if kind == "cgroup" and cgroup:
+            whom = _kept.address(kind, cgroup.path)
+        else:
+            whom = address(kind, entry[kind], f"{at}.{kind}", hierarchy)
         if permanent and policy:
             _kept.require_lasting(whom, f"{at}.{kind}")
         key = cgroup.id if cgroup else whom

@@ -30,6 +30,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils import (
     _storage,
     _vmlinux,
     _whole,
+    _worker,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._cgroup import Hierarchy, bpffs
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import HostError, KernelError
@@ -201,10 +202,11 @@ class Kernel:
         A program that runs by its name and is not the pinned one is added to `lost`.
         """
         states = {}
-        for program in _listed(self.layout.links(name, version, cgroup)):
-            path = self.layout.link(name, version, cgroup, program)
-            with _libbpf.pinned(path) as fd:
-                link = _pins.require_link(fd, path, programs)
+        directory = self.layout.links(name, version, cgroup)
+        for program in _listed(directory):
+            path = f"{directory}/{program}"
+            with _worker.doing(path), _libbpf.closing(_libbpf.get(path)) as fd:
+                link = _pins.require_link(fd, path, cgroup, program, programs)
             attached = link.cgroup_id == cgroup
             states[program] = attached and link.prog_id == programs.get(program)
             if attached and link.prog_id not in programs.values():
@@ -315,7 +317,9 @@ class Kernel:
     def attach(self, name: str, version: str, cgroup: Cgroup, program: Program) -> None:
         """Attach a pinned program to a cgroup, for as long as the link's pin stands."""
         with _libbpf.closing(self._link(name, version, cgroup, program)) as fd:
-            os.makedirs(self.layout.links(name, version, cgroup.id), mode=0o700, exist_ok=True)
+            directory = self.layout.links(name, version, cgroup.id)
+            if not os.path.isdir(directory):
+                os.makedirs(directory, mode=0o700)
             self._pin(fd, self.layout.link(name, version, cgroup.id, program.name))
 
     def detach(self, name: str, version: str, cgroup: int, program: str) -> None:
@@ -328,9 +332,11 @@ class Kernel:
             if _attached.is_link_of(fd, cgroup, program):
                 self.libbpf.call("bpf_link_detach", fd)
         os.unlink(path)
-        directory = self.layout.links(name, version, cgroup)
-        if not os.listdir(directory):
-            os.rmdir(directory)
+        try:
+            os.rmdir(self.layout.links(name, version, cgroup))
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
 
     def unload(self, name: str, version: str) -> None:
         """Remove a version's pins, and the directories that are empty then.

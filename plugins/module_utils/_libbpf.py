@@ -292,6 +292,7 @@ def keys(fd: int) -> Iterator[int]:
         last = ctypes.byref(c_uint64(key.value))
 
 
+@functools.cache
 def attach_type(section: str) -> int:
     """The attach type of a section such as cgroup/bind4, as libbpf knows it.
 

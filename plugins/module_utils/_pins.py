@@ -146,13 +146,14 @@ def _require_links(directory: str) -> None:
 
 def _pins(directory: str, kind: str) -> dict[str, str]:
     """Name → path of what is in a directory; HostError where that is no pin."""
-    found = dict(_entries(directory))
-    for name, path in found.items():
-        regular = stat.S_ISREG(os.lstat(path).st_mode)
-        if not regular or not is_name(name):
+    with os.scandir(directory) as entries:
+        found = sorted(entries, key=lambda entry: entry.name)
+    for entry in found:
+        regular = entry.is_file(follow_symlinks=False)
+        if not regular or not is_name(entry.name):
             what = "of a name that cgnet gives to none" if regular else "no pin"
-            raise _strange(path, what, f"pins of {kind}s")
-    return found
+            raise _strange(entry.path, what, f"pins of {kind}s")
+    return {entry.name: entry.path for entry in found}
 
 
 def _require_kind(fd: int, path: str, kind: str) -> None:
@@ -187,8 +188,10 @@ def _shape(kind: str) -> _libbpf.ProgInfo | _libbpf.MapInfo:
     return _libbpf.ProgInfo(nr_map_ids=_MAPS, map_ids=(ctypes.c_uint32 * _MAPS)())
 
 
-def require_link(fd: int, path: str, programs: Mapping[str, int]) -> _libbpf.LinkInfo:
-    """What the kernel tells of a link that is pinned in the directory of a cgroup.
+def require_link(
+    fd: int, path: str, cgroup: int, name: str, programs: Mapping[str, int]
+) -> _libbpf.LinkInfo:
+    """What the kernel tells of a link that is pinned by a name in the directory of a cgroup.
 
     HostError where it is none to this cgroup of one of the version's programs (name → id),
     or of the one that it is named for.
@@ -196,9 +199,8 @@ def require_link(fd: int, path: str, programs: Mapping[str, int]) -> _libbpf.Lin
     _require_kind(fd, path, "link")
     wanted = "links to that cgroup, each named for its program"
     link: _libbpf.LinkInfo = _libbpf.info(fd, _libbpf.LinkInfo())
-    directory, name = os.path.split(path)
-    cgroups = (0, int(os.path.basename(directory)))  # 0: it is detached, or the cgroup is gone
-    if link.type != _libbpf.LINK_TYPE_CGROUP or link.cgroup_id not in cgroups:
+    # 0: it is detached, or the cgroup is gone
+    if link.type != _libbpf.LINK_TYPE_CGROUP or link.cgroup_id not in (0, cgroup):
         raise _strange(path, "a link to something else", wanted)
     if name not in programs or link.prog_id not in programs.values():
         program = _attached.program(link.prog_id)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
@@ -141,11 +142,10 @@ def test_a_cgroup_that_looks_like_the_escape_of_another_is_itself(named: list[Na
 
 
 def test_a_link_that_is_swapped_meanwhile_leads_to_one_of_its_targets(tmp_path: Path) -> None:
-    with groups() as make:
+    with groups() as make, contextlib.closing(Hierarchy()) as hierarchy:
         ids = {group.path: group.id for group in (make("one"), make("two"))}
         for name, target in (("link", "one"), ("aside", "two"), ("out", "../bpf")):
             (tmp_path / name).symlink_to(f"{MOUNT}/{target}")
-        hierarchy = Hierarchy()
         seen: set[str] = set()
         looks, end = 0, time.monotonic() + tasks.PATIENCE
         with swapping(*(str(tmp_path / name) for name in ("link", "aside", "out"))):

@@ -240,6 +240,7 @@ def test_a_file_is_no_cgroup(hierarchy: Hierarchy) -> None:
 
 
 def test_a_refused_file_is_closed(hierarchy: Hierarchy) -> None:
+    hierarchy.require("web", "cgroup")  # the mount stays open from now on
     before = os.listdir("/proc/self/fd")
     refused(hierarchy, "web/cgroup.procs")
     assert os.listdir("/proc/self/fd") == before

@@ -92,6 +92,9 @@ def test_a_directory_that_a_link_is_swapped_in_for_is_not_left(
 def test_a_link_that_comes_after_the_look_is_not_followed(
     hierarchy: Hierarchy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, link: str
 ) -> None:
+    """By a path that leads there from elsewhere: any other the kernel looks at by itself."""
+    (tmp_path / "way").symlink_to(hierarchy.mount)
+    path = f"{tmp_path}/way/a/deep"
     real = os.path.realpath
 
     def look(path: bytes) -> bytes:
@@ -102,9 +105,19 @@ def test_a_link_that_comes_after_the_look_is_not_followed(
 
     monkeypatch.setattr(os.path, "realpath", look)
     with pytest.raises(InputError) as refused:
-        hierarchy.resolve("a/deep", "policies[0].cgroup")
-    assert str(refused.value) == f"policies[0].cgroup: 'a/deep' is not possible: {MOVED}"
-    assert hierarchy._opened == []
+        hierarchy.resolve(path, "policies[0].cgroup")
+    assert str(refused.value) == f"policies[0].cgroup: {path!r} is not possible: {MOVED}"
+    opened = [os.readlink(f"/proc/self/fd/{fd}") for fd in hierarchy._opened]
+    assert opened == [hierarchy.mount]
+
+
+def test_a_path_below_the_mount_is_looked_at_by_the_kernel_alone(
+    hierarchy: Hierarchy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For thousands of cgroups, looks at each part of each path are most of what a run does."""
+    monkeypatch.delattr(os.path, "realpath")
+    for path in ("a/deep", f"{hierarchy.mount}/a/deep", "a//./deep/", "b/../a/deep"):
+        assert hierarchy.require(path, "cgroup").path == "a/deep"
 
 
 def test_a_cgroup_that_goes_after_it_was_opened_is_none(

@@ -9,24 +9,25 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.linux.cgnet.plugins.module_utils import (
-    _info,
-    _policies,
-    _programs,
-    _raw_xmit,
-    _reconcile,
-    _shaping,
-    _worker,
-)
+from ansible_collections.linux.cgnet.plugins.module_utils import _reconcile, _worker
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import CgnetError
 
 # What the action plugin hands over (its base, plugin_utils/_action.py, refuses them in a task).
 _INTERNAL = {"_object": {"type": "dict"}, "_object_path": {"type": "path"}}
 
 
-def _run(module: AnsibleModule, work: Callable[[Mapping[str, Any]], dict[str, Any]]) -> None:
+def run(
+    spec: dict[str, Any],
+    work: Callable[[Mapping[str, Any], bool], dict[str, Any]],
+    handed: bool = True,
+) -> None:
+    """Run a module: its work gets the parameters, and whether it is check mode.
+
+    `handed` is whether the action plugin hands over an object.
+    """
+    module = AnsibleModule({**spec, **(_INTERNAL if handed else {})}, supports_check_mode=True)
     try:
-        result = _worker.run(lambda: work(module.params))
+        result = _worker.run(lambda: work(module.params, module.check_mode))
     except CgnetError as error:
         module.fail_json(msg=str(error), error=type(error).__name__)
     for warning in result.pop("warnings", ()):
@@ -34,33 +35,6 @@ def _run(module: AnsibleModule, work: Callable[[Mapping[str, Any]], dict[str, An
     module.exit_json(**result)
 
 
-def _reconciling(spec: dict[str, Any], prepare: Callable[..., _reconcile.Job]) -> None:
-    module = AnsibleModule({**spec, **_INTERNAL}, supports_check_mode=True)
-    _run(module, lambda params: _reconcile.reconcile(prepare, params, module.check_mode))
-
-
-def policy(spec: dict[str, Any]) -> None:
-    """Run cgnet_policy."""
-    _reconciling(spec, _policies.prepare)
-
-
-def program(spec: dict[str, Any]) -> None:
-    """Run cgnet_program."""
-    _reconciling(spec, _programs.prepare)
-
-
-def raw_xmit(spec: dict[str, Any]) -> None:
-    """Run cgnet_raw_xmit."""
-    _reconciling(spec, _raw_xmit.prepare)
-
-
-def htb(spec: dict[str, Any]) -> None:
-    """Run cgnet_htb."""
-    module = AnsibleModule({**spec, **_INTERNAL}, supports_check_mode=True)
-    _run(module, lambda params: _shaping.reconcile(params, module.check_mode))
-
-
-def info(spec: dict[str, Any]) -> None:
-    """Run cgnet_info."""
-    module = AnsibleModule(spec, supports_check_mode=True)
-    _run(module, lambda params: _info.gather(params, module.check_mode))
+def reconcile(spec: dict[str, Any], prepare: Callable[..., _reconcile.Job]) -> None:
+    """Run a module that describes what it wants as a Job."""
+    run(spec, lambda params, check: _reconcile.reconcile(prepare, params, check))

@@ -187,7 +187,7 @@ actions:
   sample: [{"action": "change", "class": "1:10"}]
 """
 
-from ansible_collections.linux.cgnet.plugins.module_utils import _module
+from ansible_collections.linux.cgnet.plugins.module_utils import _module, _shaping
 
 _NUMBER = {"type": "int"}
 _TEXT = {"type": "str"}
@@ -226,7 +226,7 @@ SPEC = {
 
 def main() -> None:
     """The module's entry."""
-    _module.htb(SPEC)
+    _module.run(SPEC, _shaping.reconcile)
 
 
 if __name__ == "__main__":

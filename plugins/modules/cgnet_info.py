@@ -155,7 +155,7 @@ permanent:
   sample: {"policies": {"nginx.service": {"bind_ports": {"tcp": [80, 443]}}}, "raw_xmit": ["prober.service"]}
 """
 
-from ansible_collections.linux.cgnet.plugins.module_utils import _module
+from ansible_collections.linux.cgnet.plugins.module_utils import _info, _module
 
 SPEC = {
     "events": {"type": "bool", "default": False},
@@ -165,7 +165,7 @@ SPEC = {
 
 def main() -> None:
     """The module's entry."""
-    _module.info(SPEC)
+    _module.run(SPEC, _info.gather, handed=False)
 
 
 if __name__ == "__main__":

@@ -239,7 +239,7 @@ controls:
   sample: {"system.slice/nginx.service": {"bind_ports": "enforced", "tos": "enforced"}}
 """
 
-from ansible_collections.linux.cgnet.plugins.module_utils import _module
+from ansible_collections.linux.cgnet.plugins.module_utils import _module, _policies
 
 _PORTS = {"type": "list", "elements": "raw"}
 _OPTIONS = {"type": "list", "elements": "str"}
@@ -280,7 +280,7 @@ SPEC = {
 
 def main() -> None:
     """The module's entry."""
-    _module.policy(SPEC)
+    _module.reconcile(SPEC, _policies.prepare)
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ actions:
   sample: [{"action": "load", "programs": ["count"], "version": "0123456789abcdef-01234567"}]
 """
 
-from ansible_collections.linux.cgnet.plugins.module_utils import _module
+from ansible_collections.linux.cgnet.plugins.module_utils import _module, _programs
 
 SPEC = {
     "name": {"type": "str", "required": True},
@@ -89,7 +89,7 @@ SPEC = {
 
 def main() -> None:
     """The module's entry."""
-    _module.program(SPEC)
+    _module.reconcile(SPEC, _programs.prepare)
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ controls:
   sample: {"system.slice/prober.service": {"raw_xmit": "enforced"}}
 """
 
-from ansible_collections.linux.cgnet.plugins.module_utils import _module
+from ansible_collections.linux.cgnet.plugins.module_utils import _module, _raw_xmit
 
 _NAMES = {"type": "list", "elements": "str"}
 
@@ -107,7 +107,7 @@ SPEC = {
 
 def main() -> None:
     """The module's entry."""
-    _module.raw_xmit(SPEC)
+    _module.reconcile(SPEC, _raw_xmit.prepare)
 
 
 if __name__ == "__main__":

@@ -127,7 +127,7 @@ def test_the_reader_of_imports_sees_them() -> None:
     assert seen == {
         "plugin_utils/_object.py": ["_errors", "_layout", "_btf"],
         "module_utils/_ports.py": ["_abi", "_errors", "_model", "_values"],
-        "modules/cgnet_info.py": ["_module"],
+        "modules/cgnet_info.py": ["_info", "_module"],
     }
 
 

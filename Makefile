@@ -125,6 +125,12 @@ demo: collection ## a play makes a guest's kernel enforce a policy, before and a
 shell: setup ## a shell in the guest of the demo
 	@$(PYTHON) -m tests.vm shell demo
 
+.PHONY: bench
+bench: collection ## what it costs, into benchmarks/figures.md and plots; ARGS="calls report" for some of it
+	@bash tools/setup.sh bpftool iproute2 nftables strace
+	@pip install --quiet --disable-pip-version-check --requirement benchmarks/requirements.txt
+	$(DEV) $(PYTHON) -m benchmarks.run $(ARGS)
+
 .PHONY: clean distclean
 clean: ## end the guests; remove what was built, keep .venv and the image cache
 	@if [ -x $(PYTHON) ] && [ -d .vm ]; then $(PYTHON) -m tests.vm down --all; fi

@@ -2,7 +2,8 @@
 # Brings a Debian 12 machine to where every make target works: packages by apt,
 # the controller's tools in .venv. Does nothing, quickly, when all is there.
 #
-# Run as: bash tools/setup.sh   (as root, or as a user who may use sudo)
+# Run as: bash tools/setup.sh [PACKAGE...]   (as root, or as a user who may use sudo)
+# The packages are those that one target alone wants.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -15,6 +16,7 @@ packages=(
     python3 python3-venv ca-certificates openssh-client git shellcheck
     # guests: images and the machine to boot them
     qemu-system-x86 mmdebstrap debvm debian-archive-keyring e2fsprogs zstd cpio kmod uidmap
+    "$@"
 )
 requirements=tools/requirements.txt
 python=/usr/bin/python3

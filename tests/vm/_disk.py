@@ -23,6 +23,8 @@ _PACKAGES = (
     "nginx-light", "iperf3", "openssh-client",
     # What writes down how to boot, for molecule/boot_line.
     "grub2-common",
+    # What benchmarks/ compares with.
+    "nftables",
 )  # fmt: skip
 
 # The drivers of the guest's few devices; an initrd with these alone is read in a tenth of the time.

@@ -89,24 +89,31 @@ def detach(sets: list[str]) -> None:
 
 @contextlib.contextmanager
 def cgroups(names: list[str]) -> Iterator[dict[str, Path]]:
-    """Cgroups of our own; they are removed in the end."""
+    """Cgroups of our own, removed in the end; first what a run that was killed has left."""
     top = Path(_cgroup.mounts("cgroup2")[0]) / BELOW
-    paths = {name: top / name for name in names}
+    _remove(top)
     top.mkdir()
     try:
-        for path in paths.values():
-            path.mkdir()
-        yield paths
+        for name in names:
+            (top / name).mkdir()
+        yield {name: top / name for name in names}
     finally:
-        for path in paths.values():
-            if path.exists():
-                path.rmdir()
-        top.rmdir()
+        _remove(top)
+
+
+def _remove(top: Path) -> None:
+    """A cgroup with those right below it, if it is there."""
+    if top.exists():
+        for path in [*(each for each in top.iterdir() if each.is_dir()), top]:
+            path.rmdir()
 
 
 @contextlib.contextmanager
 def nft() -> Iterator[None]:
     """A network namespace where a rule gives the packets of a cgroup their priority."""
+    remove = ["ip", "netns", "del", BELOW]
+    if Path("/run/netns", BELOW).exists():  # of a run that was killed
+        subprocess.run(remove, check=True)
     subprocess.run(["ip", "netns", "add", BELOW], check=True)
     try:
         subprocess.run(["ip", "-n", BELOW, "link", "set", "lo", "up"], check=True)
@@ -114,7 +121,7 @@ def nft() -> Iterator[None]:
         subprocess.run(command, input=RULE, text=True, check=True)
         yield
     finally:
-        subprocess.run(["ip", "netns", "del", BELOW], check=True)
+        subprocess.run(remove, check=True)
 
 
 @contextlib.contextmanager

@@ -137,6 +137,8 @@ PARTS: dict[str, Callable[[], None]] = {
 def main() -> None:
     """Measure some parts, and report."""
     begin = time.monotonic()
+    if os.geteuid():
+        sys.exit("make bench attaches programs to cgroups of this machine, so it needs root")
     chosen = sys.argv[1:] or list(PARTS)
     for part in chosen:
         if part not in PARTS:

@@ -25,6 +25,7 @@ SAME_RULE = (
     ("ours_ipv4", "seccomp", ("socket",)),
     ("ours_bind_ports", "systemd", ("bind",)),
     ("ours_priority", "nft", ("socket", "send", "stream")),
+    ("ours_priority_in_part", "nft", ("socket", "send", "stream")),
 )
 """What we do, what else does it, and the calls that pay for either."""
 

@@ -62,12 +62,10 @@ def apart(module: str, *arguments: str) -> list[str]:
     return [*script, "python3", "-m", f"benchmarks.{module}", *arguments]
 
 
-def output(name: str, command: list[str], **more: str) -> None:
+def output(name: str, command: list[str]) -> None:
     """What a command prints goes to NAME.json, when it has ended well."""
     say(name)
-    done = subprocess.run(
-        command, cwd=ROOT, check=True, stdout=subprocess.PIPE, env={**os.environ, **more}
-    )
+    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE)
     (BUILT / f"{name}.json").write_bytes(done.stdout)
 
 
@@ -77,12 +75,9 @@ def in_guest(name: str, suite: str, module: str, *arguments: str) -> None:
     up(guest, suite, "", 1024, 300)
     try:
         trees = ["-C", str(ROOT), "plugins", "benchmarks", "-C", str(BUILT.parent), BUILT.name]
-        pack = subprocess.Popen(["tar", "-c", "--exclude=__pycache__", *trees],
-                                stdout=subprocess.PIPE)  # fmt: skip
+        packed = subprocess.check_output(["tar", "-c", "--exclude=__pycache__", *trees])
         unpack = f"mkdir -p {GUESTS_TREE} && tar -x -C {GUESTS_TREE}"
-        subprocess.run(guest.ssh(unpack), stdin=pack.stdout, check=True)
-        if pack.wait():
-            raise RuntimeError("tar has failed")
+        subprocess.run(guest.ssh(unpack), input=packed, check=True)
         command = shlex.join(apart(module, *arguments))
         paths = f"PYTHONPATH=/bench:{GUESTS_TREE}"
         output(name, guest.ssh(f"cd {GUESTS_TREE} && {paths} {command}"))

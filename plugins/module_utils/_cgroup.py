@@ -171,7 +171,8 @@ class Hierarchy:
     def _straight(self, mount: int, base: bytes, written: bytes) -> Cgroup | None:
         """resolve() for a path that is below the mount as it is written, and None for any other.
 
-        It is what most paths are, and the kernel sees it in one call.
+        It is what most paths are, and the kernel sees it in one call. What is wrong with another
+        _below() tells.
         """
         inside = written.startswith(base + b"/")
         try:

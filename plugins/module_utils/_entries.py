@@ -65,9 +65,16 @@ def find(entry: Mapping[str, Any], at: str, hierarchy: Hierarchy, needed: bool) 
     return of_unit(unit, f"{at}.unit", hierarchy, needed)
 
 
-def address(kind: str, name: Any, at: str, hierarchy: Hierarchy) -> _kept.Address:
-    """Whom a unit or a cgroup that a task names is kept as; a cgroup need not exist."""
-    return _kept.address(kind, hierarchy.canonical(name, at) if kind == "cgroup" else name)
+def address(
+    kind: str, name: Any, at: str, hierarchy: Hierarchy, found: Cgroup | None = None
+) -> _kept.Address:
+    """Whom a unit or a cgroup that a task names is kept as; a cgroup need not exist.
+
+    `found` is the one that it names, where that was looked for and is there.
+    """
+    if kind == "cgroup":
+        name = found.path if found else hierarchy.canonical(name, at)
+    return _kept.address(kind, name)
 
 
 def declared(given: Any, hierarchy: Hierarchy, permanent: bool) -> list[Declared]:
@@ -91,10 +98,7 @@ def declared(given: Any, hierarchy: Hierarchy, permanent: bool) -> list[Declared
         kind = "cgroup" if entry.get("unit") is None else "unit"
         startable = permanent and kind == "unit" and str(entry["unit"]).endswith(".service")
         cgroup = find(entry, at, hierarchy, needed=policy is not None and not startable)
-        if kind == "cgroup" and cgroup:
-            whom = _kept.address(kind, cgroup.path)
-        else:
-            whom = address(kind, entry[kind], f"{at}.{kind}", hierarchy)
+        whom = address(kind, entry[kind], f"{at}.{kind}", hierarchy, cgroup)
         if permanent and policy:
             _kept.require_lasting(whom, f"{at}.{kind}")
         key = cgroup.id if cgroup else whom

@@ -30,7 +30,6 @@ from ansible_collections.linux.cgnet.plugins.module_utils import (
     _storage,
     _vmlinux,
     _whole,
-    _worker,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._cgroup import Hierarchy, bpffs
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import HostError, KernelError
@@ -205,7 +204,7 @@ class Kernel:
         directory = self.layout.links(name, version, cgroup)
         for program in _listed(directory):
             path = f"{directory}/{program}"
-            with _worker.doing(path), _libbpf.closing(_libbpf.get(path)) as fd:
+            with _libbpf.pinned(path) as fd:
                 link = _pins.require_link(fd, path, cgroup, program, programs)
             attached = link.cgroup_id == cgroup
             states[program] = attached and link.prog_id == programs.get(program)

@@ -15,7 +15,7 @@ import os
 import re
 import shlex
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ansible_collections.linux.cgnet.plugins.module_utils import _attached, _libbpf, _names
@@ -44,14 +44,18 @@ def _strange(path: str, what: str, wanted: str, remedy: str = "") -> HostError:
     )
 
 
-def _entries(directory: str) -> Iterator[tuple[str, str]]:
-    """Name and path of what is in a directory; none where it does not exist."""
+def _scanned(directory: str) -> list[os.DirEntry[str]]:
+    """What is in a directory, by name; nothing where it does not exist."""
     try:
-        names = sorted(os.listdir(directory))
+        with os.scandir(directory) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
     except FileNotFoundError:
-        names = []
-    for name in names:
-        yield name, f"{directory}/{name}"
+        return []
+
+
+def _entries(directory: str) -> list[tuple[str, str]]:
+    """Name and path of what is in a directory; none where it does not exist."""
+    return [(entry.name, entry.path) for entry in _scanned(directory)]
 
 
 def _require_directory(path: str, wanted: str) -> None:
@@ -146,8 +150,7 @@ def _require_links(directory: str) -> None:
 
 def _pins(directory: str, kind: str) -> dict[str, str]:
     """Name → path of what is in a directory; HostError where that is no pin."""
-    with os.scandir(directory) as entries:
-        found = sorted(entries, key=lambda entry: entry.name)
+    found = _scanned(directory)
     for entry in found:
         regular = entry.is_file(follow_symlinks=False)
         if not regular or not is_name(entry.name):

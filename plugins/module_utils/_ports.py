@@ -74,7 +74,7 @@ def blocks(ranges: Sequence[Range]) -> frozenset[int]:
 def ranges(found: Mapping[int, int]) -> tuple[Range, ...]:
     """The inverse of bitmaps()."""
     listed: list[Range] = []
-    for number, bits in sorted(each for each in found.items() if each[1]):
+    for number, bits in sorted(found.items()):
         start = number * _BLOCK
         while bits:
             skip = (bits & -bits).bit_length() - 1

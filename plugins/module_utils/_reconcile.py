@@ -163,12 +163,11 @@ def _carry_out(job: Job, kernel: Kernel, params: Mapping[str, Any], check: bool)
                 return {"changed": False, "object_needed": True}
             data = read_object(job.bpf_object, params["_object_path"])
         with _taken_back(kernel, job.name, observed, paths):
-            left, first = actions, actions[: _plan.late(actions)]
-            if first:
-                _apply.apply(first, kernel, job.name, job.bpf_object, data, paths)
-                observed = job.observe(kernel)
-                left = job.plan(observed)
-                _require_none(left[: _plan.late(left)], paths)
+            first = actions[: _plan.late(actions)]
+            _apply.apply(first, kernel, job.name, job.bpf_object, data, paths)
+            observed = job.observe(kernel)
+            left = job.plan(observed)
+            _require_none(left[: _plan.late(left)], paths)
             _kept.carry_out(files)
         job.require()
         if left:

@@ -111,7 +111,7 @@ def doing(
 
 
 class _Said:
-    """doing() where a module waits. A generator would take three times as long."""
+    """doing() where a module waits. It is entered too often to be a generator."""
 
     def __init__(self, marks: _Marks, what: str, seconds: float | None, lock: bool) -> None:
         self._marks, self._what, self._lock = marks, what, lock

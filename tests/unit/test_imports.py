@@ -131,6 +131,43 @@ def test_the_reader_of_imports_sees_them() -> None:
     }
 
 
+WORK = {
+    "cgnet_htb": "_shaping",
+    "cgnet_info": "_info",
+    "cgnet_policy": "_policies",
+    "cgnet_program": "_programs",
+    "cgnet_raw_xmit": "_raw_xmit",
+}
+"""What does a module's work."""
+BUILDS_ON = {
+    "cgnet_info": {"_policies", "_programs", "_raw_xmit"},
+    "cgnet_program": {"_policies"},
+    "cgnet_raw_xmit": {"_policies", "_programs"},
+}
+"""The work of others that a module's own is made of."""
+
+
+def brought(path: Path) -> set[Path]:
+    """What Ansible sends along with a file: all that it imports, and what that does."""
+    found, left = set(), [path]
+    while left:
+        each = left.pop()
+        if each not in found:
+            found.add(each)
+            left += ours(each)
+    return found
+
+
+def test_every_module_has_its_work() -> None:
+    assert {path.stem for path in FILES if path.parts[0] == "modules"} == WORK.keys()
+
+
+@pytest.mark.parametrize("module", WORK)
+def test_a_module_brings_its_own_work_and_no_other_to_a_host(module: str) -> None:
+    names = {path.stem for path in brought(Path(f"modules/{module}.py"))}
+    assert names & set(WORK.values()) == {WORK[module]} | BUILDS_ON.get(module, set())
+
+
 @pytest.mark.parametrize("path", ON_HOSTS, ids=str)
 def test_what_is_shipped_to_a_host_imports_nothing_of_the_controllers(path: Path) -> None:
     assert {found.parts[0] for found in ours(path)} <= {"module_utils"}

@@ -18,7 +18,6 @@ import os
 import pickle
 import select
 import signal
-import struct
 import time
 import traceback
 from collections.abc import Callable
@@ -43,7 +42,11 @@ _LOOK = 1.0
 """How often the module looks at what the worker does, and how long it waits for its end."""
 
 _PR_SET_PDEATHSIG = 1
-_HEAD = struct.Struct("=qd?")  # since when, for how long, whether it waits for a lock
+_FLAGS, _TEXT = 16, 18
+"""Where in the shared memory is what a worker does, behind two doubles."""
+
+_SINCE, _SECONDS = 0, 1  # CLOCK_MONOTONIC, and for how long it may
+_LOCK, _ENDED = 0, 1  # whether it waits for a lock, and whether what is named has ended
 
 
 class _Mark(NamedTuple):
@@ -59,41 +62,55 @@ class _Mark(NamedTuple):
 
 
 class _Marks:
-    """Where a worker says what it does, for the module to read. Made before the fork."""
+    """Where a worker says what it does, for the module to read. Made before the fork.
+
+    It is the context of what was entered last. A run enters hundreds for a cgroup.
+    """
 
     def __init__(self, module: int) -> None:
         self.module = module
         self._shared = mmap.mmap(-1, mmap.PAGESIZE)
+        view = memoryview(self._shared)
+        self._times, self._flags, self._text = view[:_FLAGS].cast("d"), view[_FLAGS:], view[_TEXT:]
         self._calls: list[tuple[float, str]] = []  # what the worker is in, the outermost first
-        self._say(LOCK_SECONDS, "the beginning")
+        self._named = ""  # what stands in the shared memory
+        self._say(LOCK_SECONDS, "the beginning", False, False)
 
-    def _say(self, seconds: float, what: str, lock: bool = False) -> None:
-        text = what.encode(errors="surrogateescape")[: mmap.PAGESIZE - _HEAD.size - 1]
-        data = _HEAD.pack(time.monotonic_ns(), seconds, lock) + text + b"\0"
-        self._shared[: len(data)] = data
+    def _say(self, seconds: float, what: str, lock: bool, ended: bool) -> None:
+        if what is not self._named:  # else it has ended, and nothing was begun within it
+            text = what.encode("utf-8", "surrogateescape")[: len(self._text) - 1] + b"\0"
+            self._text[: len(text)] = text
+            self._named = what
+        self._times[_SECONDS] = seconds
+        self._flags[_LOCK] = lock
+        self._flags[_ENDED] = ended
+        self._times[_SINCE] = time.monotonic()
 
     def enter(self, what: str, seconds: float, lock: bool) -> None:
         """The worker begins something, within what it is in already."""
         if self._calls and not lock:
             what = f"{what} in {self._calls[-1][1]}"
         self._calls.append((seconds, what))
-        self._say(*self._calls[-1], lock)
+        self._say(seconds, what, lock, False)
 
-    def leave(self) -> None:
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_error: object) -> None:
         """The worker has ended what it began last."""
         _seconds, what = self._calls.pop()
-        self._say(self._calls[-1][0] if self._calls else LOCK_SECONDS, f"what follows {what}")
+        self._say(self._calls[-1][0] if self._calls else LOCK_SECONDS, what, False, True)
 
     def read(self) -> _Mark:
         """What the worker does. It may write meanwhile: only what is read twice is so."""
         data = self._shared[:]
-        since, seconds, lock = _HEAD.unpack_from(data)
-        text = data[_HEAD.size :].partition(b"\0")[0]
-        return _Mark(since / 1e9, seconds, lock, text.decode(errors="backslashreplace"))
+        since, seconds = memoryview(data)[:_FLAGS].cast("d")
+        text = data[_TEXT:].partition(b"\0")[0].decode(errors="backslashreplace")
+        told = f"what follows {text}" if data[_FLAGS + _ENDED] else text
+        return _Mark(since, seconds, bool(data[_FLAGS + _LOCK]), told)
 
 
 _marks: _Marks | None = None  # in a worker, its own
-
 
 _NOTHING = contextlib.nullcontext()
 
@@ -106,22 +123,10 @@ def doing(
     `seconds` is CALL_SECONDS where it is not given. With `lock` it waits for a file's lock, and
     `what` is the file's path.
     """
-    # It surrounds every call, of which a run has hundreds for a cgroup.
-    return _NOTHING if _marks is None else _Said(_marks, what, seconds, lock)
-
-
-class _Said:
-    """doing() where a module waits. It is entered too often to be a generator."""
-
-    def __init__(self, marks: _Marks, what: str, seconds: float | None, lock: bool) -> None:
-        self._marks, self._what, self._lock = marks, what, lock
-        self._seconds = CALL_SECONDS if seconds is None else seconds
-
-    def __enter__(self) -> None:
-        self._marks.enter(self._what, self._seconds, self._lock)
-
-    def __exit__(self, *_error: object) -> None:
-        self._marks.leave()
+    if _marks is None:
+        return _NOTHING
+    _marks.enter(what, CALL_SECONDS if seconds is None else seconds, lock)
+    return _marks
 
 
 def own() -> set[int]:

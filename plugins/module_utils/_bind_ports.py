@@ -81,8 +81,10 @@ def get(raw: Struct) -> BindPorts:
         blocks = {
             index: sum(word << (64 * at) for at, word in enumerate(raw.block[index]))
             for index in set(indices)
+            if any(raw.block[index])
         }
-        return _ports.ranges({number: blocks[index] for number, index in enumerate(indices)})
+        used = [(number, index) for number, index in enumerate(indices) if index in blocks]
+        return _ports.ranges({number: blocks[index] for number, index in used})
 
     return BindPorts(
         tcp=listed(Protocol.TCP, Flag.TCP),

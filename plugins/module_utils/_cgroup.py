@@ -12,10 +12,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import functools
 import os
 import re
 import stat
 from collections.abc import Collection
+from typing import Any
 
 from ansible_collections.linux.cgnet.plugins.module_utils import _names
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
@@ -92,6 +94,21 @@ def _stands(path: bytes, found: os.stat_result) -> bool:
         return False
 
 
+@functools.cache
+def _syscall() -> Any:
+    """syscall(2), as openat2(2) is called, which the C library of Debian 12 has no function for."""
+    call = ctypes.CDLL(None, use_errno=True).syscall
+    call.restype = ctypes.c_long
+    call.argtypes = (
+        ctypes.c_long,
+        ctypes.c_long,
+        ctypes.c_char_p,
+        ctypes.c_void_p,
+        ctypes.c_size_t,
+    )
+    return call
+
+
 def _open_below(directory: int, path: bytes) -> int:
     """A descriptor of what is at a path below a directory, on the same mount, by no link.
 
@@ -102,15 +119,7 @@ def _open_below(directory: int, path: bytes) -> int:
         0,
         _RESOLVE_NO_XDEV | _RESOLVE_NO_SYMLINKS | _RESOLVE_BENEATH,
     )
-    call = ctypes.CDLL(None, use_errno=True).syscall
-    call.restype = ctypes.c_long
-    fd = call(
-        ctypes.c_long(_OPENAT2),
-        ctypes.c_long(directory),
-        ctypes.c_char_p(path),
-        ctypes.byref(how),
-        ctypes.c_size_t(ctypes.sizeof(how)),
-    )
+    fd = _syscall()(_OPENAT2, directory, path, ctypes.byref(how), ctypes.sizeof(how))
     if fd < 0:
         raise KernelError(f"openat2({_names.shown(path)})", ctypes.get_errno())
     return int(fd)
@@ -298,6 +307,7 @@ class Hierarchy:
         libc = ctypes.CDLL(None, use_errno=True)
         found = {}
         mount = os.open(self.mount, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        base = _where(mount) + b"/"
         try:
             for number in ids:
                 handle = _FileHandle(8, _FILEID_KERNFS, number)
@@ -312,7 +322,9 @@ class Hierarchy:
                     raise KernelError(f"open_by_handle_at({self.mount})", problem, remedy)
                 path = _where(fd)
                 os.close(fd)
-                found[number] = _names.shown(os.path.relpath(path, os.fsencode(self.mount)))
+                inside = path.startswith(base)
+                below = path[len(base) :] if inside else os.path.relpath(path, base)
+                found[number] = _names.shown(below)
         finally:
             os.close(mount)
         return found

@@ -14,6 +14,7 @@ by side while cgroups move from one to the other. bpffs refuses a dot in a name
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import json
@@ -34,6 +35,7 @@ DAMAGED = "_damaged"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
+@functools.lru_cache(maxsize=4096)
 def is_name(part: str) -> bool:
     """Whether a path component is one that cgnet may have made."""
     return bool(_NAME.fullmatch(part))
@@ -82,6 +84,7 @@ class Layout:
         """The directory of an object's versions."""
         return f"{self.root}/{checked(name)}"
 
+    @functools.lru_cache(maxsize=64)  # noqa: B019  it is a value, of which a run has one
     def version(self, name: str, version: str) -> str:
         """The directory of one version."""
         return f"{self.object(name)}/{checked(version)}"

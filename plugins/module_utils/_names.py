@@ -23,6 +23,8 @@ def shown(path: bytes) -> str:
     """A path as it is written in results, and may be in a task."""
     doubtless = _ESCAPE.sub(rb"\\134\1", path)
     text = doubtless.decode("utf-8", "surrogateescape")
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else _escaped(char) for char in text)
 
 

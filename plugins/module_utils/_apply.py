@@ -9,16 +9,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from ansible_collections.linux.cgnet.plugins.module_utils import _worker
-from ansible_collections.linux.cgnet.plugins.module_utils._errors import KernelError
-from ansible_collections.linux.cgnet.plugins.module_utils._model import (
-    BpfObject,
-    Cgroup,
-    Left,
-    Observed,
-    Program,
-    Target,
-)
-from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
+from ansible_collections.linux.cgnet.plugins.module_utils._actions import (
     Action,
     Aside,
     Attach,
@@ -29,7 +20,15 @@ from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
     Retrofit,
     Share,
     Store,
-    describe,
+)
+from ansible_collections.linux.cgnet.plugins.module_utils._errors import KernelError
+from ansible_collections.linux.cgnet.plugins.module_utils._model import (
+    BpfObject,
+    Cgroup,
+    Left,
+    Observed,
+    Program,
+    Target,
 )
 
 
@@ -88,8 +87,8 @@ def apply(
     `paths` is cgroup id → path, for the errors.
     """
     for action in actions:
-        step = describe(action, paths or {})
-        what = ", ".join(f"{key} {value}" for key, value in step.items())
+        step = action.describe(paths or {})
+        what = ", ".join([f"{key} {value}" for key, value in step.items()])
         with _worker.doing(what):
             try:
                 _do(action, kernel, name, bpf_object, data)

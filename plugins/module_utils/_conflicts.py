@@ -7,6 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from ansible_collections.linux.cgnet.plugins.module_utils._actions import (
+    Action,
+    Attach,
+    Hold,
+)
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import ConflictError
 from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     Cgroup,
@@ -14,14 +19,15 @@ from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     Program,
     Slots,
 )
-from ansible_collections.linux.cgnet.plugins.module_utils._plan import Action, Attach, Hold
 
 _LSM = "lsm_cgroup/"
+
+_Wanted = tuple[Cgroup, list[Program]]
 
 
 def require(
     actions: Iterable[Action],
-    hindrances: Callable[[Cgroup, list[Program]], Mapping[Program, Hindrance]],
+    hindrances: Callable[[Iterable[_Wanted]], Iterable[tuple[Cgroup, Program, Hindrance]]],
     slots: Callable[[], Slots],
 ) -> None:
     """ConflictError where a plan can't be carried out beside what others have attached.
@@ -29,13 +35,12 @@ def require(
     Nothing is asked for a plan that attaches nothing, and `slots` only for one that attaches
     to LSM hooks.
     """
-    wanted: dict[int, tuple[Cgroup, list[Program]]] = {}
+    wanted: dict[int, _Wanted] = {}
     for step in actions:
         if isinstance(step, (Attach, Hold)):
             wanted.setdefault(step.cgroup.id, (step.cgroup, []))[1].append(step.program)
-    for cgroup, programs in wanted.values():
-        for program, found in hindrances(cgroup, programs).items():
-            raise _hindered(cgroup, program, found)
+    for hindered in hindrances(wanted.values()) if wanted else ():
+        raise _hindered(*hindered)
     hooks: dict[str, str] = {}
     for _cgroup, programs in wanted.values():
         for program in programs:

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ansible_collections.linux.cgnet.plugins.module_utils._model import Observed
-from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
+from ansible_collections.linux.cgnet.plugins.module_utils._actions import (
     Action,
     Aside,
     Detach,
     Govern,
     Load,
 )
+from ansible_collections.linux.cgnet.plugins.module_utils._model import Observed
 
 
 def shown(observed: Observed, actions: Sequence[Action]) -> dict[str, Any]:

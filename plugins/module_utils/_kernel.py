@@ -11,10 +11,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import functools
 import os
 import resource
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 from ansible_collections.linux.cgnet.plugins.module_utils import (
     _attached,
@@ -22,6 +24,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils import (
     _libbpf,
     _loader,
     _lock,
+    _look,
     _pins,
     _readers,
     _retrofit,
@@ -29,7 +32,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils import (
     _slots,
     _storage,
     _vmlinux,
-    _whole,
+    _worker,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._cgroup import Hierarchy, bpffs
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import HostError, KernelError
@@ -38,16 +41,17 @@ from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     BpfObject,
     Cgroup,
     Facts,
-    Held,
     Hindrance,
     Left,
-    Loaded,
     Observed,
     Program,
     Ring,
     Slots,
     Target,
+    blank,
 )
+
+_T = TypeVar("_T")
 
 LOCK = "/run/cgnet.lock"
 _LSM = "/sys/kernel/security/lsm"
@@ -62,11 +66,22 @@ def _listed(path: str) -> list[str]:
         return []
 
 
+@functools.cache
+def _known() -> tuple[bool, bool]:
+    """What the kernel's own types tell: whether it has lsm_cgroup, and whether a control message
+    may set a packet's priority. That stays so while it runs, and takes long to read.
+    """
+    with _vmlinux.types() as types:
+        has_lsm_cgroup = "BPF_LSM_CGROUP" in types.enum("bpf_attach_type")
+        return has_lsm_cgroup, "priority" in types.struct("sockcm_cookie")
+
+
 class Kernel:
     """This host's kernel, through libbpf and bpffs. Needs root.
 
     A `reader`, who is not root, may ask for the facts, and observe what is shared with it.
-    Use it in a `with` statement: it then holds as many cgroups open as the host lets it.
+    Use it in a `with` statement: it then holds as many cgroups open as the host lets it, and
+    the programs and maps that it uses for one cgroup after the other.
     """
 
     def __init__(self, layout: Layout, hierarchy: Hierarchy, reader: bool = False) -> None:
@@ -74,6 +89,9 @@ class Kernel:
         self.layout = layout
         self.hierarchy = hierarchy
         self.libbpf = _libbpf.library()
+        self._opened: contextlib.ExitStack | None = None
+        self._known: dict[str, Any] = {}
+        self._holding = contextlib.ExitStack()
 
     @classmethod
     def open(cls, reader: bool = False) -> Kernel:
@@ -91,20 +109,41 @@ class Kernel:
         self._descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
         _soft, hard = self._descriptors
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        self._opened = contextlib.ExitStack()
         return self
 
     def __exit__(self, *_error: object) -> None:
+        self._close()
+        self._opened = None
         self.hierarchy.close()
         resource.setrlimit(resource.RLIMIT_NOFILE, self._descriptors)
+
+    @contextlib.contextmanager
+    def _open(
+        self, path: str, opener: Callable[[str], contextlib.AbstractContextManager[_T]]
+    ) -> Iterator[_T]:
+        """What an opener gives for a path: for once, or in a `with` statement until _close()."""
+        if self._opened is None:
+            with opener(path) as once:
+                yield once
+            return
+        if path not in self._known:
+            self._known[path] = self._opened.enter_context(opener(path))
+        yield self._known[path]
+
+    def _close(self) -> None:
+        """Close what _open() has opened: something else may be at its path from now on."""
+        self._holding.close()
+        self._known.clear()
+        if self._opened:
+            self._opened.close()
 
     def facts(self) -> Facts:
         """What decides which hooks can be enforced here."""
         lsm: tuple[str, ...] | None = None
         with contextlib.suppress(FileNotFoundError), open(_LSM, encoding="ascii") as active:
             lsm = tuple(active.read().strip().split(","))
-        with _vmlinux.types() as types:
-            known = "BPF_LSM_CGROUP" in types.enum("bpf_attach_type")
-            messages = "priority" in types.struct("sockcm_cookie")
+        known, messages = _known()
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             cookie = probe.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8)
         number = int.from_bytes(cookie, "little")
@@ -114,9 +153,11 @@ class Kernel:
         """The LSM hooks that are taken, by whomever."""
         return _slots.slots(self.hierarchy.mount)
 
-    def hindrances(self, cgroup: Cgroup, programs: Iterable[Program]) -> dict[Program, Hindrance]:
-        """The programs of others because of which some of ours can't be attached to a cgroup."""
-        return _attached.hindrances(cgroup, self.hierarchy.mount, programs)
+    def hindrances(
+        self, wanted: Iterable[tuple[Cgroup, Iterable[Program]]]
+    ) -> Iterable[tuple[Cgroup, Program, Hindrance]]:
+        """The programs of others because of which some of ours can't be attached to cgroups."""
+        return _attached.hindrances(wanted, self.hierarchy.mount)
 
     def rings(self, cgroup: Cgroup) -> tuple[Ring, ...]:
         """The sockets of a cgroup's tasks that receive where no hook sees it."""
@@ -159,58 +200,10 @@ class Kernel:
         return [name for name in _listed(self.layout.root) if _listed(self.layout.object(name))]
 
     def observe(self, name: str) -> Observed:
-        """Everything of an object's name that the kernel holds. HostError for what is not ours.
-
-        What a killed run left aside is a version that nobody uses, so any run removes it.
-        """
+        """Everything of an object's name that the kernel holds. HostError for what is not ours."""
         if self.reader:
             return _readers.observe(self.layout, self.hierarchy, name)
-        versions, altered = {}, {}
-        for version, pinned in _pins.require_ours(self.layout, name).items():
-            readers, differing = _readers.shared(self.layout, name, version)
-            versions[version] = self._loaded(name, version, pinned, readers)
-            altered.update(differing)
-        ids = sorted({cgroup for loaded in versions.values() for cgroup in loaded.cgroups})
-        told = tuple(altered[path] for path in sorted(altered))
-        return Observed(versions, self.hierarchy.paths(ids), altered=told)
-
-    def _loaded(self, name: str, version: str, pinned: _pins.Pinned, readers: int | None) -> Loaded:
-        maps = self.layout.maps(name, version)
-        programs = {pin: told.id for pin, told in pinned.programs.items()}
-        values, governing = _storage.values(maps), _storage.governing(maps)
-        linked = [int(entry) for entry in _listed(self.layout.links(name, version))]
-        cgroups = {}
-        lost: set[str] = set()
-        for cgroup in sorted({*linked, *values, *governing}):
-            states = self._links(name, version, cgroup, programs, lost)
-            cgroups[cgroup] = Held(
-                frozenset(program for program, alive in states.items() if alive),
-                frozenset(program for program, alive in states.items() if not alive),
-                values.get(cgroup),
-                cgroup in governing,
-            )
-        lost_too = (f"the program {program}, which runs, is not pinned" for program in sorted(lost))
-        damage = (*_whole.damage(pinned), *lost_too)
-        return Loaded(frozenset(programs), cgroups, readers, damage)
-
-    def _links(
-        self, name: str, version: str, cgroup: int, programs: dict[str, int], lost: set[str]
-    ) -> dict[str, bool]:
-        """Each pinned link of a cgroup, and whether it is alive and runs the pinned program.
-
-        A program that runs by its name and is not the pinned one is added to `lost`.
-        """
-        states = {}
-        directory = self.layout.links(name, version, cgroup)
-        for program in _listed(directory):
-            path = f"{directory}/{program}"
-            with _libbpf.pinned(path) as fd:
-                link = _pins.require_link(fd, path, cgroup, program, programs)
-            attached = link.cgroup_id == cgroup
-            states[program] = attached and link.prog_id == programs.get(program)
-            if attached and link.prog_id not in programs.values():
-                lost.add(program)
-        return states
+        return _look.observe(self.layout, self.hierarchy, name)
 
     def counts(self, name: str, size: int) -> dict[int, list[bytes]]:
         """Cgroup id → the `size` bytes of counts of every CPU and of every version."""
@@ -241,6 +234,7 @@ class Kernel:
         A new version is made aside and renamed into place, so that it is there
         whole or not at all; what a killed run left aside is removed first.
         """
+        self._close()
         name, wanted = bpf_object.name, {program.name for program in programs}
         final, aside = self.layout.version(name, version), self.layout.staging(name, version)
         self._remove(aside)
@@ -264,7 +258,7 @@ class Kernel:
 
     def _link(self, name: str, version: str, cgroup: Cgroup, program: Program) -> int:
         """A new link of a pinned program to a cgroup; it goes when its descriptor does."""
-        with _libbpf.pinned(self.layout.program(name, version, program.name)) as fd:
+        with self._open(self.layout.program(name, version, program.name), _libbpf.opened) as fd:
             kind = _libbpf.attach_type(program.section)
             try:
                 return int(self.libbpf.call("bpf_link_create", fd, cgroup.fd, kind, None))
@@ -281,6 +275,7 @@ class Kernel:
 
     def set_aside(self, name: str, version: str, to: str) -> None:
         """Give a version another name. What is attached stays so."""
+        self._close()
         try:
             os.rename(self.layout.version(name, version), self.layout.version(name, to))
         except OSError as error:
@@ -291,22 +286,37 @@ class Kernel:
         _readers.share(self.layout, name, version, gid)
 
     def hold(self, name: str, version: str, cgroup: Cgroup, program: Program) -> None:
-        """Make a cgroup's storage: it outlives the link that the kernel made it for."""
-        os.close(self._link(name, version, cgroup, program))
+        """Make a cgroup's storage: it outlives the link that the kernel made it for.
+
+        In a `with` statement that link ends with the next one. Were none left in between, the
+        kernel would switch the hook off and on again for each cgroup, by changing its own code.
+        """
+        link = _libbpf.closing(self._link(name, version, cgroup, program))
+        if self._opened is None:
+            with link:
+                return
+        self._holding.close()
+        self._holding.enter_context(link)
 
     def store(self, name: str, version: str, cgroup: int, value: bytes) -> None:
         """Replace what is stored for a cgroup; a program sees all of the old or of the new.
 
         With zeros, which are no policy, what was counted for it is forgotten too.
         """
-        maps = self.layout.maps(name, version)
-        if not any(value):  # first: a run that is killed between comes here again
-            _storage.forget(maps, cgroup)
-        _storage.store(maps, cgroup, value)
+        with self._writer(name, version) as writer:
+            if blank(value):  # first: a run that is killed between comes here again
+                writer.forget(cgroup)
+            writer.store(cgroup, value)
 
     def govern(self, name: str, version: str, cgroup: int, governs: bool) -> None:
         """Say whether a cgroup's policy governs the priority: an ancestor's program asks that."""
-        _storage.govern(self.layout.maps(name, version), cgroup, governs)
+        with self._writer(name, version) as writer:
+            writer.govern(cgroup, governs)
+
+    def _writer(
+        self, name: str, version: str
+    ) -> contextlib.AbstractContextManager[_storage.Writer]:
+        return self._open(self.layout.maps(name, version), _storage.Writer)
 
     def retrofit(self, target: Target) -> None:
         """Give the sockets of a target its priority, but for those that can't be given it."""
@@ -316,10 +326,14 @@ class Kernel:
     def attach(self, name: str, version: str, cgroup: Cgroup, program: Program) -> None:
         """Attach a pinned program to a cgroup, for as long as the link's pin stands."""
         with _libbpf.closing(self._link(name, version, cgroup, program)) as fd:
-            directory = self.layout.links(name, version, cgroup.id)
-            if not os.path.isdir(directory):
-                os.makedirs(directory, mode=0o700)
-            self._pin(fd, self.layout.link(name, version, cgroup.id, program.name))
+            path = self.layout.link(name, version, cgroup.id, program.name)
+            try:
+                self._pin(fd, path)
+            except KernelError as error:
+                if error.errno != errno.ENOENT:
+                    raise
+                os.makedirs(os.path.dirname(path), mode=0o700)  # for the cgroup's first
+                self._pin(fd, path)
 
     def detach(self, name: str, version: str, cgroup: int, program: str) -> None:
         """Detach a pinned link at once (its pin's end alone would do so later) and unpin it.
@@ -327,12 +341,12 @@ class Kernel:
         Where another link than ours is pinned, that is not ours to detach.
         """
         path = self.layout.link(name, version, cgroup, program)
-        with _libbpf.pinned(path) as fd:
+        with _worker.doing(path), _libbpf.opened(path) as fd:
             if _attached.is_link_of(fd, cgroup, program):
                 self.libbpf.call("bpf_link_detach", fd)
         os.unlink(path)
         try:
-            os.rmdir(self.layout.links(name, version, cgroup))
+            os.rmdir(os.path.dirname(path))
         except OSError as error:
             if error.errno != errno.ENOTEMPTY:
                 raise
@@ -343,6 +357,7 @@ class Kernel:
         The version is renamed aside first: a run that is killed meanwhile leaves no
         programs that another run would use over a map that is made anew.
         """
+        self._close()
         directory = self.layout.version(name, version)
         if not version.endswith(STAGING):
             aside = self.layout.staging(name, version)

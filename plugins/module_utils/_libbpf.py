@@ -14,7 +14,7 @@ import ctypes
 import errno
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ctypes import POINTER, c_char_p, c_int, c_int32, c_size_t, c_uint32, c_uint64, c_void_p
 from typing import Any, TypeVar
 
@@ -119,6 +119,10 @@ class ObjGetOpts(ctypes.Structure):
     _fields_ = (("sz", c_size_t), ("file_flags", c_uint32), ("_padding", c_uint32))
 
 
+_FOR_CHANGING = ObjGetOpts(ctypes.sizeof(ObjGetOpts))
+_FOR_READING = ObjGetOpts(ctypes.sizeof(ObjGetOpts), _F_RDONLY)
+
+
 class BtfEnum(ctypes.Structure):
     """struct btf_enum (linux/btf.h): one member of an enum."""
 
@@ -131,6 +135,7 @@ class BtfMember(ctypes.Structure):
     _fields_ = (("name_off", c_uint32), ("type", c_uint32), ("offset", c_uint32))
 
 
+_Info = TypeVar("_Info", LinkInfo, ProgInfo, MapInfo)
 _Member = TypeVar("_Member", BtfEnum, BtfMember)
 
 
@@ -206,6 +211,9 @@ _TABLE: dict[str, tuple[Any, tuple[Any, ...], Any]] = {
 class Library:
     """The functions of the table, as attributes, each raising KernelError."""
 
+    bpf_obj_get_opts: Callable[..., int]
+    bpf_obj_get_info_by_fd: Callable[..., int]
+
     def __init__(self, library: ctypes.CDLL) -> None:
         for name, (result, arguments, check) in _TABLE.items():
             function = getattr(library, name)
@@ -258,11 +266,39 @@ def get(path: str, write: bool = True) -> int:
 
     Without `write` it is of a map, and can't change it; the pin needs to be readable only.
     """
-    options = ObjGetOpts(ctypes.sizeof(ObjGetOpts), 0 if write else _F_RDONLY)
+    options = _FOR_CHANGING if write else _FOR_READING
+    with _worker.doing("bpf_obj_get_opts"):
+        return _got(path, options)
+
+
+def _got(path: str, options: ObjGetOpts) -> int:
     try:
-        return int(library().call("bpf_obj_get_opts", os.fsencode(path), ctypes.byref(options)))
+        return int(library().bpf_obj_get_opts(os.fsencode(path), ctypes.byref(options)))
     except KernelError as error:
         raise KernelError(f"bpf_obj_get({path})", error.errno) from error
+
+
+def told(path: str, into: _Info) -> _Info:
+    """What the kernel says of what is pinned at a path, in a structure that it fills.
+
+    It is get() and info(), for what is asked of each of thousands.
+    """
+    size = c_uint32(ctypes.sizeof(into))
+    with _worker.doing(f"bpf_obj_get_opts in {path}"):
+        fd = _got(path, _FOR_CHANGING)
+    with _worker.doing(f"bpf_obj_get_info_by_fd in {path}"), closing(fd):
+        library().bpf_obj_get_info_by_fd(fd, ctypes.byref(into), ctypes.byref(size))
+    return into
+
+
+def surely_link(told: LinkInfo) -> bool:
+    """Whether what info() told can be of nothing but a cgroup's link, so that kind() need not be
+    asked, which takes longer than all else.
+
+    Where a link has its attach type, there would be 0 of a program, since no instructions are
+    asked for, and of a map the first four bytes of its name, of which "." is the least.
+    """
+    return bool(told.type == LINK_TYPE_CGROUP and 0 < told.attach_type < ord("."))
 
 
 def kind(fd: int) -> str:
@@ -271,10 +307,15 @@ def kind(fd: int) -> str:
     return name.rpartition(":bpf")[2][1:]
 
 
+def opened(path: str) -> closing:
+    """A descriptor, as of get(), that is closed in the end."""
+    return closing(get(path))
+
+
 @contextlib.contextmanager
 def pinned(path: str) -> Iterator[int]:
     """A descriptor, as of get(), that is closed in the end. What is called on it is named so."""
-    with _worker.doing(path), closing(get(path)) as fd:
+    with _worker.doing(path), opened(path) as fd:
         yield fd
 
 

@@ -172,6 +172,11 @@ class Left:
         )
 
 
+def blank(value: bytes) -> bool:
+    """Whether a value is all zeros, as storage is when the kernel has just made it: no policy."""
+    return value == bytes(len(value))
+
+
 @dataclass(frozen=True)
 class Held:
     """What the kernel holds for one cgroup under one version of an object.
@@ -186,6 +191,11 @@ class Held:
     broken: frozenset[str] = frozenset()
     value: bytes | None = None
     governs: bool = False
+
+    @property
+    def configured(self) -> bool:
+        """Whether anything is stored."""
+        return self.value is not None and not blank(self.value)
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,19 @@ they have that of another of the same version, ours were mixed up, which a run m
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import re
 import shlex
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ansible_collections.linux.cgnet.plugins.module_utils import _attached, _libbpf, _names
+from ansible_collections.linux.cgnet.plugins.module_utils import (
+    _attached,
+    _libbpf,
+    _names,
+)
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import HostError
 from ansible_collections.linux.cgnet.plugins.module_utils._layout import ROOT, Layout, is_name
 
@@ -29,10 +34,17 @@ _MAPS = 64
 
 
 class Pinned(NamedTuple):
-    """What the kernel tells of the programs and maps of a version, each by its pin's name."""
+    """What is pinned of a version.
+
+    Of programs and maps it is what the kernel tells, by the pin's name; of links cgroup id →
+    the names of its pins. `found` is every path from the version's directory on, and what
+    stands there.
+    """
 
     programs: Mapping[str, _libbpf.ProgInfo]
     maps: Mapping[str, _libbpf.MapInfo]
+    links: Mapping[int, Sequence[str]]
+    found: Mapping[str, os.stat_result]
 
 
 def _strange(path: str, what: str, wanted: str, remedy: str = "") -> HostError:
@@ -58,15 +70,16 @@ def _entries(directory: str) -> list[tuple[str, str]]:
     return [(entry.name, entry.path) for entry in _scanned(directory)]
 
 
-def _require_directory(path: str, wanted: str) -> None:
-    """HostError where there is anything else at a path."""
+def _require_directory(path: str, wanted: str) -> dict[str, os.stat_result]:
+    """A path and what is there, if it is there. HostError where that is no directory."""
     try:
-        mode = os.lstat(path).st_mode
+        found = os.lstat(path)
     except FileNotFoundError:
-        return
-    if not stat.S_ISDIR(mode):
-        what = "a symbolic link" if stat.S_ISLNK(mode) else "no directory"
+        return {}
+    if not stat.S_ISDIR(found.st_mode):
+        what = "a symbolic link" if stat.S_ISLNK(found.st_mode) else "no directory"
         raise _strange(path, what, wanted)
+    return {path: found}
 
 
 def require_objects(layout: Layout) -> None:
@@ -89,17 +102,19 @@ def require_ours(layout: Layout, name: str) -> dict[str, Pinned]:
     for version, path in _entries(layout.object(name)):
         if not is_name(version):
             raise _strange(path, "of a name that cgnet gives to none", "an object's versions")
-        _require_directory(path, "a version's directory")
-        found: dict[str, dict[str, Any]] = {"prog": {}, "map": {}}
+        found = _require_directory(path, "a version's directory")
+        pinned = Pinned({}, {}, {}, found)
         for part, below in _entries(path):
             if part not in _KINDS:
                 raise _strange(below, "of a name that cgnet gives to none", "prog, map and link")
-            _require_directory(below, f"the directory {part}")
+            found.update(_require_directory(below, f"the directory {part}"))
             if part == "link":
-                _require_links(below)
+                pinned = pinned._replace(links=_links(below, found))
+            elif part == "prog":
+                pinned = pinned._replace(programs=_named(below, part, found))
             else:
-                found[part] = _named(below, part)
-        versions[version] = Pinned(found["prog"], found["map"])
+                pinned = pinned._replace(maps=_named(below, part, found))
+        versions[version] = pinned
     return versions
 
 
@@ -134,29 +149,43 @@ def tidy(layout: Layout) -> bool:
         if _is_id(name)
     ]
     for directory in (*cgroups, *objects, root):
-        if _is_directory(directory) and not os.listdir(directory):
+        try:
             os.rmdir(directory)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.ENOTDIR):
+                raise
     return not os.path.lexists(root)
 
 
-def _require_links(directory: str) -> None:
-    """HostError where a directory has anything but directories of pins; see require_link()."""
+def _links(directory: str, found: dict[str, os.stat_result]) -> dict[int, list[str]]:
+    """Cgroup id → the names of its links' pins, each of which link() reads.
+
+    HostError where a directory has anything but directories of pins. What stands at each path
+    is added to `found`.
+    """
+    links = {}
     for cgroup, path in _entries(directory):
         if not _is_id(cgroup):
             raise _strange(path, "of a name that is no cgroup's id", "a directory for each cgroup")
-        _require_directory(path, "the directory of a cgroup's links")
-        _pins(path, "link")
+        found.update(_require_directory(path, "the directory of a cgroup's links"))
+        links[int(cgroup)] = list(_pins(path, "link", found))
+    return links
 
 
-def _pins(directory: str, kind: str) -> dict[str, str]:
-    """Name → path of what is in a directory; HostError where that is no pin."""
-    found = _scanned(directory)
-    for entry in found:
-        regular = entry.is_file(follow_symlinks=False)
+def _pins(directory: str, kind: str, found: dict[str, os.stat_result]) -> dict[str, str]:
+    """Name → path of what is in a directory; HostError where that is no pin.
+
+    What stands at each path is added to `found`.
+    """
+    pins = {}
+    for entry in _scanned(directory):
+        path, regular = entry.path, entry.is_file(follow_symlinks=False)
         if not regular or not is_name(entry.name):
             what = "of a name that cgnet gives to none" if regular else "no pin"
-            raise _strange(entry.path, what, f"pins of {kind}s")
-    return {entry.name: entry.path for entry in found}
+            raise _strange(path, what, f"pins of {kind}s")
+        found[path] = entry.stat(follow_symlinks=False)
+        pins[entry.name] = path
+    return pins
 
 
 def _require_kind(fd: int, path: str, kind: str) -> None:
@@ -165,20 +194,20 @@ def _require_kind(fd: int, path: str, kind: str) -> None:
         raise _strange(path, _KINDS.get(found, found), _KINDS[kind])
 
 
-def _named(directory: str, kind: str) -> dict[str, Any]:
+def _named(directory: str, kind: str, found: dict[str, os.stat_result]) -> dict[str, Any]:
     """What the kernel tells of each pin of a directory, by the pin's name.
 
     HostError where there is anything but pins of a kind that bear their own name, or that of
-    another one.
+    another one. What stands at each path is added to `found`.
     """
-    found = _pins(directory, kind)
+    pins = _pins(directory, kind, found)
     told = {}
-    for pin, path in found.items():
+    for pin, path in pins.items():
         with _libbpf.pinned(path) as fd:
             _require_kind(fd, path, kind)
             told[pin] = _libbpf.info(fd, _shape(kind))
         named = told[pin].name.decode(errors="replace")
-        if named not in {name[: _libbpf.NAME] for name in found}:
+        if named not in {name[: _libbpf.NAME] for name in pins}:
             what = _KINDS[kind]
             raise _strange(path, f"{what} of the name {named}", f"{what} of its own")
     return told
@@ -191,23 +220,24 @@ def _shape(kind: str) -> _libbpf.ProgInfo | _libbpf.MapInfo:
     return _libbpf.ProgInfo(nr_map_ids=_MAPS, map_ids=(ctypes.c_uint32 * _MAPS)())
 
 
-def require_link(
-    fd: int, path: str, cgroup: int, name: str, programs: Mapping[str, int]
-) -> _libbpf.LinkInfo:
+def link(path: str, cgroup: int, name: str, programs: Mapping[str, int]) -> _libbpf.LinkInfo:
     """What the kernel tells of a link that is pinned by a name in the directory of a cgroup.
 
     HostError where it is none to this cgroup of one of the version's programs (name → id),
     or of the one that it is named for.
     """
-    _require_kind(fd, path, "link")
     wanted = "links to that cgroup, each named for its program"
-    link: _libbpf.LinkInfo = _libbpf.info(fd, _libbpf.LinkInfo())
+    found = _libbpf.told(path, _libbpf.LinkInfo())
+    if not _libbpf.surely_link(found):
+        with _libbpf.pinned(path) as fd:
+            _require_kind(fd, path, "link")
     # 0: it is detached, or the cgroup is gone
-    if link.type != _libbpf.LINK_TYPE_CGROUP or link.cgroup_id not in (0, cgroup):
+    if found.type != _libbpf.LINK_TYPE_CGROUP or found.cgroup_id not in (0, cgroup):
         raise _strange(path, "a link to something else", wanted)
-    if name not in programs or link.prog_id not in programs.values():
-        program = _attached.program(link.prog_id)
-        named = program.name.decode(errors="replace") if program else ""
+    if found.prog_id != programs.get(name) and (
+        name not in programs or found.prog_id not in programs.values()
+    ):
+        named = _attached.name(found.prog_id).decode(errors="replace")
         if named != name[: _libbpf.NAME]:
             raise _strange(path, f"a link of the program {named}", wanted)
-    return link
+    return found

@@ -17,9 +17,21 @@ detached and unloaded, and that comes last: see late().
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Union
+from dataclasses import dataclass, replace
 
+from ansible_collections.linux.cgnet.plugins.module_utils._actions import (
+    Action,
+    Aside,
+    Attach,
+    Detach,
+    Govern,
+    Hold,
+    Load,
+    Retrofit,
+    Share,
+    Store,
+    Unload,
+)
 from ansible_collections.linux.cgnet.plugins.module_utils._layout import aside
 from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     BpfObject,
@@ -29,97 +41,8 @@ from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     Observed,
     Program,
     Target,
+    blank,
 )
-from ansible_collections.linux.cgnet.plugins.module_utils._values import show_priority
-
-
-@dataclass(frozen=True)
-class Load:
-    """Load an object's programs, pinned as a version."""
-
-    version: str
-    programs: tuple[Program, ...]
-
-
-@dataclass(frozen=True)
-class Aside:
-    """Give a damaged version another name: cgroups move from it as from an older one."""
-
-    version: str
-    to: str
-    damage: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Share:
-    """Let a group read what a version stores; gid 0: root alone."""
-
-    version: str
-    gid: int
-
-
-@dataclass(frozen=True)
-class Hold:
-    """Let the kernel make a cgroup's storage, by attaching a program for a moment."""
-
-    version: str
-    cgroup: Cgroup
-    program: Program
-
-
-@dataclass(frozen=True)
-class Store:
-    """Replace what is stored for a cgroup, whole."""
-
-    version: str
-    cgroup: int
-    value: bytes = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Govern:
-    """Say whether a cgroup's policy governs the priority: an ancestor's program asks that."""
-
-    version: str
-    cgroup: int
-    governs: bool
-
-
-@dataclass(frozen=True)
-class Attach:
-    """Attach a program to a cgroup by a pinned link."""
-
-    version: str
-    cgroup: Cgroup
-    program: Program
-
-
-@dataclass(frozen=True)
-class Detach:
-    """Detach a link of ours and remove its pin."""
-
-    version: str
-    cgroup: int
-    program: str
-
-
-@dataclass(frozen=True)
-class Unload:
-    """Remove a version: its programs and maps go with their last pins."""
-
-    version: str
-
-
-@dataclass(frozen=True)
-class Retrofit:
-    """Give the sockets that a cgroup's tasks hold already its priority."""
-
-    version: str
-    target: Target
-    lacking: int
-
-
-Action = Union[Load, Aside, Share, Hold, Store, Govern, Attach, Detach, Unload, Retrofit]
 
 
 @dataclass(frozen=True)
@@ -137,31 +60,6 @@ class Want:
     governs: bool = False
     keep: frozenset[str] = frozenset()
     retrofit: Target | None = None
-
-
-def describe(action: Action, paths: dict[int, str]) -> dict[str, Any]:
-    """An action as the plain data that a module returns; `paths` is cgroup id → path."""
-    shown: dict[str, Any] = {"action": type(action).__name__.lower(), "version": action.version}
-    if isinstance(action, Load):
-        return {**shown, "programs": [p.name for p in action.programs]}
-    if isinstance(action, Unload):
-        return shown
-    if isinstance(action, Aside):
-        return {**shown, "to": action.to, "damage": list(action.damage)}
-    if isinstance(action, Share):
-        return {**shown, "gid": action.gid}
-    if isinstance(action, Retrofit):
-        target = action.target
-        shown.update(cgroup=target.cgroup.path, priority=show_priority(target.priority))
-        return {**shown, "sockets": action.lacking}
-    number = action.cgroup.id if isinstance(action.cgroup, Cgroup) else action.cgroup
-    shown["cgroup"] = paths.get(number, f"id {number}")
-    if isinstance(action, Store):
-        return {**shown, "bytes": len(action.value), "cleared": not any(action.value)}
-    if isinstance(action, Govern):
-        return {**shown, "governs": action.governs}
-    program = action.program
-    return {**shown, "program": program.name if isinstance(program, Program) else program}
 
 
 _NONE = Loaded(frozenset(), {})
@@ -193,7 +91,7 @@ def _spare(want: Want, version: str, held: Held) -> list[Action]:
 
 def _off(version: str, cgroup: int, held: Held) -> list[Action]:
     steps: list[Action] = [Govern(version, cgroup, False)] if held.governs else []
-    if held.value is not None and any(held.value):
+    if held.value is not None and not blank(held.value):
         steps.append(Store(version, cgroup, bytes(len(held.value))))
     return steps
 
@@ -207,7 +105,7 @@ def _occupied(loaded: Loaded, leaving: dict[int, frozenset[str]]) -> bool:
     """Whether a link or a policy stays there after cgroups have left but for what they keep."""
     return any(
         (held.attached | held.broken) & leaving.get(cgroup, held.attached | held.broken)
-        or (cgroup not in leaving and any(held.value or b""))
+        or (cgroup not in leaving and held.configured)
         for cgroup, held in loaded.cgroups.items()
     )
 

@@ -15,6 +15,9 @@ from ansible_collections.linux.cgnet.plugins.module_utils import (
     _values,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._abi import LAYOUT
+from ansible_collections.linux.cgnet.plugins.module_utils._actions import (
+    Action,
+)
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
     InputError,
     ObjectError,
@@ -31,7 +34,9 @@ from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     Observed,
     Program,
 )
-from ansible_collections.linux.cgnet.plugins.module_utils._plan import Action, Want
+from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
+    Want,
+)
 from ansible_collections.linux.cgnet.plugins.module_utils._reconcile import (
     Job,
     not_handed_over,
@@ -83,7 +88,7 @@ def _stored(observed: Observed, version: str, cgroup: int) -> bytes | None:
     None where the new version has one already: a run that was killed left the older one's.
     """
     current = observed.versions.get(version, Loaded(frozenset(), {})).cgroups.get(cgroup, Held())
-    if any(current.value or b""):
+    if current.configured:
         return None
     for name, loaded in observed.versions.items():
         held = loaded.cgroups.get(cgroup, Held())
@@ -94,7 +99,7 @@ def _stored(observed: Observed, version: str, cgroup: int) -> bytes | None:
                 f"the policy that version {name} holds can't be read: {'; '.join(loaded.damage)}",
                 "Declare it with cgnet_policy, which writes it anew",
             )
-        if name != version and value and any(value):
+        if name != version and held.configured:
             if not same_layout(name, LAYOUT):
                 raise ObjectError(
                     _policies.OBJECT,

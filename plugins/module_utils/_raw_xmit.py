@@ -17,6 +17,9 @@ from ansible_collections.linux.cgnet.plugins.module_utils import (
     _support,
     _values,
 )
+from ansible_collections.linux.cgnet.plugins.module_utils._actions import (
+    Action,
+)
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
     HostError,
     InputError,
@@ -29,7 +32,6 @@ from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     Loaded,
     Observed,
 )
-from ansible_collections.linux.cgnet.plugins.module_utils._plan import Action
 from ansible_collections.linux.cgnet.plugins.module_utils._reconcile import (
     Job,
     not_handed_over,

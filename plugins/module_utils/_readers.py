@@ -16,8 +16,8 @@ import grp
 import os
 import re
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from ansible_collections.linux.cgnet.plugins.module_utils import _libbpf, _storage
 from ansible_collections.linux.cgnet.plugins.module_utils._cgroup import Hierarchy
@@ -35,8 +35,7 @@ ROOT = 0
 _OTHERS = 0o077
 
 
-@dataclass(frozen=True)
-class _Access:
+class _Access(NamedTuple):
     """Who may do what with a directory or a pin."""
 
     uid: int
@@ -45,6 +44,14 @@ class _Access:
 
     def __str__(self) -> str:
         return f"owner {self.uid}, group {self.gid}, mode {self.mode:04o}"
+
+
+_FOLDER = _Access(0, ROOT, 0o700)
+_PIN = _Access(0, ROOT, 0o600)
+
+
+def _access(found: os.stat_result) -> _Access:
+    return _Access(found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode))
 
 
 def group_id(value: object, at: str) -> int:
@@ -104,46 +111,62 @@ def _parts(layout: Layout, name: str, version: str) -> list[tuple[str, int]]:
     ]
 
 
-def _wanted(layout: Layout, name: str, version: str, gid: int) -> dict[str, _Access]:
-    """Path → how it is made, of all that is of a version, where a group may read that."""
-    found = {layout.object(name): _Access(0, ROOT, 0o700)}
-    for base, _directories, files in os.walk(layout.version(name, version)):
-        found[base] = _Access(0, ROOT, 0o700)
-        found.update((f"{base}/{file}", _Access(0, ROOT, 0o600)) for file in files)
+_Found = Mapping[str, os.stat_result]
+
+
+def _above(layout: Layout, name: str) -> dict[str, os.stat_result]:
+    """What stands above an object's versions."""
+    return {path: os.lstat(path) for path in (layout.root, layout.object(name))}
+
+
+def _below(directory: str) -> dict[str, os.stat_result]:
+    """What stands at a version's directory and below, from the outside in."""
+    found = {}
+    for base, _directories, files in os.walk(directory):
+        paths = (base, *(f"{base}/{file}" for file in files))
+        found.update({path: os.lstat(path) for path in paths})
+    return found
+
+
+def _differing(
+    layout: Layout, name: str, version: str, gid: int, found: _Found
+) -> dict[str, _Access]:
+    """Path → how it is made where a group may read that, of what is found to be otherwise."""
+    others = {}
     if gid != ROOT:
-        parts = _parts(layout, name, version)
-        found.update((path, _Access(0, gid, mode)) for path, mode in parts)
-    open_to_all = gid != ROOT or os.lstat(layout.root).st_mode & stat.S_IXOTH
-    return {layout.root: _Access(0, ROOT, 0o711 if open_to_all else 0o700), **found}
+        others = {path: _Access(0, gid, mode) for path, mode in _parts(layout, name, version)}
+    if gid != ROOT or found[layout.root].st_mode & stat.S_IXOTH:
+        others[layout.root] = _Access(0, ROOT, 0o711)
+    return {
+        path: access
+        for path, there in found.items()
+        if _access(there)
+        != (access := others.get(path) or (_FOLDER if stat.S_ISDIR(there.st_mode) else _PIN))
+    }
 
 
-def _access(path: str) -> _Access:
-    found = os.lstat(path)
-    return _Access(found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode))
-
-
-def _differing(layout: Layout, name: str, version: str, gid: int) -> dict[str, _Access]:
-    """Those of _wanted() that are otherwise, from the outside in."""
-    wanted = _wanted(layout, name, version, gid)
-    return {path: access for path, access in wanted.items() if _access(path) != access}
-
-
-def _nearest(layout: Layout, name: str, version: str) -> tuple[int, dict[str, _Access]]:
+def _nearest(
+    layout: Layout, name: str, version: str, found: _Found
+) -> tuple[int, dict[str, _Access]]:
     """The group that a version is the most likely shared with, and what differs from that."""
-    groups = sorted({ROOT, os.lstat(layout.object(name)).st_gid})
-    found = [(gid, _differing(layout, name, version, gid)) for gid in groups]
-    return min(found, key=lambda each: len(each[1]))
+    groups = sorted({ROOT, found[layout.object(name)].st_gid})
+    differing = [(gid, _differing(layout, name, version, gid, found)) for gid in groups]
+    return min(differing, key=lambda each: len(each[1]))
 
 
-def shared(layout: Layout, name: str, version: str) -> tuple[int | None, dict[str, str]]:
+def shared(
+    layout: Layout, name: str, version: str, below: _Found
+) -> tuple[int | None, dict[str, str]]:
     """The gid of the group that may read what a version stores, ROOT where none may.
 
     None where it is neither the one nor the other: a run was killed, or somebody changed it.
-    What is otherwise than it was made comes with it: path → how it is and was.
+    What is otherwise than it was made comes with it: path → how it is and was. `below` is what
+    stands at the version's directory and below.
     """
-    gid, differing = _nearest(layout, name, version)
+    found = {**_above(layout, name), **below}
+    gid, differing = _nearest(layout, name, version, found)
     told = {
-        path: f"{path} has {_access(path)}, and not {wanted}; a run mends it"
+        path: f"{path} has {_access(found[path])}, and not {wanted}; a run mends it"
         for path, wanted in differing.items()
     }
     return (None if told else gid), told
@@ -166,7 +189,8 @@ def share(layout: Layout, name: str, version: str, gid: int) -> None:
     maps = layout.maps(name, version)
     if not os.path.isdir(maps) or (gid != ROOT and not _storage.pins(maps)):
         raise KernelError(f"{maps} has no storage", errno.ENOENT)
-    differing = _differing(layout, name, version, gid)
+    found = {**_above(layout, name), **_below(layout.version(name, version))}
+    differing = _differing(layout, name, version, gid, found)
     for path, access in differing.items():
         with _itself(path) as itself:
             os.chmod(itself, access.mode & ~_OTHERS)

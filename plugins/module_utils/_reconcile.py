@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.linux.cgnet.plugins.module_utils import (
+    _actions,
     _apply,
     _conflicts,
     _drift,
@@ -54,7 +55,7 @@ class Job:
 
     name: str
     wants: Callable[[Observed], list[_plan.Want]]
-    diff: Callable[[Observed, tuple[_plan.Action, ...]], tuple[Shown, Shown]]
+    diff: Callable[[Observed, tuple[_actions.Action, ...]], tuple[Shown, Shown]]
     require: Callable[[], None] = lambda: None
     look: Callable[[Observed], Observed] = lambda observed: observed
     keep: Callable[[], tuple[_kept.Step, ...]] = lambda: ()
@@ -75,7 +76,7 @@ class Job:
         """What is there."""
         return self.look(_plan.set_aside(kernel.observe(self.name), self.version))
 
-    def plan(self, observed: Observed) -> tuple[_plan.Action, ...]:
+    def plan(self, observed: Observed) -> tuple[_actions.Action, ...]:
         """The steps that are left."""
         wants = self.wants(observed)
         return _plan.plan(
@@ -148,7 +149,7 @@ def _carry_out(job: Job, kernel: Kernel, params: Mapping[str, Any], check: bool)
         result: Shown = {
             "changed": bool(actions or files),
             "actions": [
-                *(_plan.describe(action, paths) for action in actions),
+                *(action.describe(paths) for action in actions),
                 *(step.describe() for step in files),
             ],
             **({"controls": job.controls} if job.controls is not None else {}),
@@ -158,7 +159,7 @@ def _carry_out(job: Job, kernel: Kernel, params: Mapping[str, Any], check: bool)
         if check or not (actions or files):
             return result
         data = b""
-        if job.bpf_object and any(isinstance(action, _plan.Load) for action in actions):
+        if job.bpf_object and any(isinstance(action, _actions.Load) for action in actions):
             if params["_object_path"] is None:
                 return {"changed": False, "object_needed": True}
             data = read_object(job.bpf_object, params["_object_path"])
@@ -178,10 +179,10 @@ def _carry_out(job: Job, kernel: Kernel, params: Mapping[str, Any], check: bool)
         return result
 
 
-def _require_none(left: Sequence[_plan.Action], paths: dict[int, str]) -> None:
+def _require_none(left: Sequence[_actions.Action], paths: dict[int, str]) -> None:
     """VerifyError where steps are left."""
     if left:
-        steps = [_plan.describe(action, paths) for action in left]
+        steps = [action.describe(paths) for action in left]
         raise VerifyError(
             f"After applying, the kernel is not as declared; still to do: {steps}. "
             "Is something else changing these cgroups? Run the task again."

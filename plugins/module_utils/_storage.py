@@ -17,6 +17,8 @@ from ansible_collections.linux.cgnet.plugins.module_utils._errors import KernelE
 _GOVERNING = "governing"
 """The map of the policy object that has the ids of the cgroups that govern the priority."""
 
+_GOVERNS = b"\1"
+"""What it has for each."""
 
 _MARKS = "marks"
 """The map of the policy object that has, for a socket, whose priority it carries."""
@@ -109,47 +111,10 @@ def counts(folder: str, size: int) -> dict[int, list[bytes]]:
     }
 
 
-def forget(folder: str, cgroup: int) -> None:
-    """Let a cgroup's counts begin again from zero, if it has any."""
-    with _opened(folder, _libbpf.MAP_TYPE_PERCPU_CGROUP_STORAGE, write=True) as opened:
-        if opened is None:
-            return
-        key, zeros = ctypes.byref(ctypes.c_uint64(cgroup)), bytes(_of_all_cpus(opened[1]))
-        try:
-            _libbpf.library().call("bpf_map_update_elem", opened[0], key, zeros, 0)
-        except KernelError as error:
-            if error.errno != errno.ENOENT:  # nothing of it was ever attached
-                raise
-
-
-def store(folder: str, cgroup: int, value: bytes) -> None:
-    """Replace what is stored for a cgroup."""
-    with _opened(folder, _libbpf.MAP_TYPE_CGROUP_STORAGE, write=True) as storage:
-        if storage is None:
-            raise KernelError(f"{folder} has no storage", errno.ENOENT)
-        fd, size = storage
-        if len(value) != size:  # the kernel would read as much as the map's values have
-            raise KernelError(f"storing {len(value)} bytes where {size} are", errno.EINVAL)
-        key = ctypes.byref(ctypes.c_uint64(cgroup))
-        _libbpf.library().call("bpf_map_update_elem", fd, key, value, 0)
-
-
 def governing(folder: str) -> set[int]:
     """The ids of the cgroups whose policy governs the priority."""
     with _opened(folder, _libbpf.MAP_TYPE_HASH, _GOVERNING) as opened:
         return set(_libbpf.keys(opened[0])) if opened else set()
-
-
-def govern(folder: str, cgroup: int, governs: bool) -> None:
-    """Say whether a cgroup's policy governs the priority."""
-    key, value = ctypes.byref(ctypes.c_uint64(cgroup)), ctypes.create_string_buffer(b"\1", 1)
-    with _opened(folder, _libbpf.MAP_TYPE_HASH, _GOVERNING, write=True) as opened:
-        if opened is None or opened[1] != len(value):
-            raise KernelError(f"{folder} has no map {_GOVERNING}", errno.ENOENT)
-        if governs:
-            _libbpf.library().call("bpf_map_update_elem", opened[0], key, value, 0)
-        else:
-            _libbpf.library().call("bpf_map_delete_elem", opened[0], key)
 
 
 def owner(folder: str, socket: int) -> int:
@@ -171,3 +136,64 @@ def owner(folder: str, socket: int) -> int:
                 return 0
             raise
     return int(mark[0])
+
+
+class Writer:
+    """What changes the maps of a version; each stays open until the `with` statement ends."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._open: dict[int, tuple[int, int] | None] = {}
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for fd, _size in filter(None, self._open.values()):
+            os.close(fd)
+        self._open.clear()
+
+    def _map(self, kind: int, name: str | None = None) -> tuple[int, int] | None:
+        """As _opened() gives it."""
+        if kind not in self._open:
+            with _opened(self._folder, kind, name, write=True) as found:
+                self._open[kind] = (os.dup(found[0]), found[1]) if found else None
+        return self._open[kind]
+
+    def _update(self, fd: int, cgroup: int, value: bytes) -> None:
+        key = ctypes.byref(ctypes.c_uint64(cgroup))
+        with _worker.doing(self._folder):
+            _libbpf.library().call("bpf_map_update_elem", fd, key, value, 0)
+
+    def forget(self, cgroup: int) -> None:
+        """Let a cgroup's counts begin again from zero, if it has any."""
+        opened = self._map(_libbpf.MAP_TYPE_PERCPU_CGROUP_STORAGE)
+        if opened is None:
+            return
+        try:
+            self._update(opened[0], cgroup, bytes(_of_all_cpus(opened[1])))
+        except KernelError as error:
+            if error.errno != errno.ENOENT:  # nothing of it was ever attached
+                raise
+
+    def store(self, cgroup: int, value: bytes) -> None:
+        """Replace what is stored for a cgroup."""
+        storage = self._map(_libbpf.MAP_TYPE_CGROUP_STORAGE)
+        if storage is None:
+            raise KernelError(f"{self._folder} has no storage", errno.ENOENT)
+        fd, size = storage
+        if len(value) != size:  # the kernel would read as much as the map's values have
+            raise KernelError(f"storing {len(value)} bytes where {size} are", errno.EINVAL)
+        self._update(fd, cgroup, value)
+
+    def govern(self, cgroup: int, governs: bool) -> None:
+        """Say whether a cgroup's policy governs the priority."""
+        opened = self._map(_libbpf.MAP_TYPE_HASH, _GOVERNING)
+        if opened is None or opened[1] != len(_GOVERNS):
+            raise KernelError(f"{self._folder} has no map {_GOVERNING}", errno.ENOENT)
+        if governs:
+            self._update(opened[0], cgroup, _GOVERNS)
+            return
+        with _worker.doing(self._folder):
+            key = ctypes.byref(ctypes.c_uint64(cgroup))
+            _libbpf.library().call("bpf_map_delete_elem", opened[0], key)

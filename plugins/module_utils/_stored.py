@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.linux.cgnet.plugins.module_utils import _policy, _readers
 from ansible_collections.linux.cgnet.plugins.module_utils._abi import LAYOUT
-from ansible_collections.linux.cgnet.plugins.module_utils._layout import same_layout
-from ansible_collections.linux.cgnet.plugins.module_utils._model import Held, Observed, Policy
-from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
+from ansible_collections.linux.cgnet.plugins.module_utils._actions import (
     Action,
     Aside,
     Attach,
@@ -24,8 +23,23 @@ from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
     Share,
     Store,
     Unload,
+)
+from ansible_collections.linux.cgnet.plugins.module_utils._layout import same_layout
+from ansible_collections.linux.cgnet.plugins.module_utils._model import (
+    Held,
+    Observed,
+    Policy,
+    blank,
+)
+from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
     Want,
 )
+
+
+@functools.cache
+def _readable(version: str) -> bool:
+    """Whether what a version stores is laid out as we read it."""
+    return same_layout(version, LAYOUT)
 
 
 def shown(observed: Observed, cgroup: int, version: str, cookie: int) -> dict[str, Any] | None:
@@ -35,10 +49,10 @@ def shown(observed: Observed, cgroup: int, version: str, cookie: int) -> dict[st
     """
     for name in sorted(observed.versions, key=lambda name: name != version):
         held = observed.versions[name].cgroups.get(cgroup, Held())
-        if held.value is None or not any(held.value):
+        if held.value is None or blank(held.value):
             continue
         mark = {} if name == version else {"version": name}
-        if not same_layout(name, LAYOUT):
+        if not _readable(name):
             return {**mark, "unreadable": "stored in another layout"}
         policy = _policy.decode(held.value, cookie)
         return {**mark, **(_policy.show(policy) if policy else {"unreadable": "not a policy"})}
@@ -50,7 +64,7 @@ def declared_in(observed: Observed, cgroup: int) -> set[str]:
     found: set[str] = set()
     for name, loaded in observed.versions.items():
         value = loaded.cgroups.get(cgroup, Held()).value
-        policy = _policy.decode(value, 0) if value and same_layout(name, LAYOUT) else None
+        policy = _policy.decode(value, 0) if value and _readable(name) else None
         found.update(_policy.controls(policy) if policy else ())
     return found
 

@@ -133,8 +133,8 @@ class FakeWorld(World):
 class RealWorld(World):
     """This machine's kernel, with cgroups that end with the test."""
 
-    def __init__(self) -> None:
-        self.kernel = self.real = Kernel.open()
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = self.real = kernel
         self.made: list[Cgroup] = []
 
     def bytes_of(self, bpf_object: BpfObject) -> bytes:
@@ -182,12 +182,13 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     if request.config.getoption("--kernel") == "fake":
         yield FakeWorld(tmp_path / "cgroup")
         return
-    real = RealWorld()
-    try:
-        assert real.kernel.names() == []
-        yield real
-    finally:
-        real.end()
+    with Kernel.open() as kernel:
+        real = RealWorld(kernel)
+        try:
+            assert kernel.names() == []
+            yield real
+        finally:
+            real.end()
 
 
 ZERO, ONE, TWO = (bytes([fill]) * SIZE for fill in (0, 1, 2))

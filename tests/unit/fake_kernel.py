@@ -153,10 +153,14 @@ class FakeKernel:
         """The hooks that a test says are taken."""
         return Slots(10, self.hooks, {hook: (f"9 ({hook})",) for hook in self.hooks})
 
-    def hindrances(self, cgroup: Cgroup, programs: Iterable[Program]) -> dict[Program, Hindrance]:
+    def hindrances(
+        self, wanted: Iterable[tuple[Cgroup, Iterable[Program]]]
+    ) -> Iterator[tuple[Cgroup, Program, Hindrance]]:
         """What a test says of a cgroup's id and a section."""
-        found = {program: self.others.get((cgroup.id, program.section)) for program in programs}
-        return {program: each for program, each in found.items() if each}
+        for cgroup, programs in wanted:
+            for program in programs:
+                if found := self.others.get((cgroup.id, program.section)):
+                    yield cgroup, program, found
 
     def counts(self, _name: str, _size: int) -> dict[int, list[bytes]]:
         """What a test says was counted."""

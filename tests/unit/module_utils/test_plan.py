@@ -9,6 +9,16 @@ import copy
 
 import pytest
 from ansible_collections.linux.cgnet.plugins.module_utils import _apply, _plan
+from ansible_collections.linux.cgnet.plugins.module_utils._actions import (
+    Action,
+    Attach,
+    Detach,
+    Govern,
+    Hold,
+    Load,
+    Store,
+    Unload,
+)
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import KernelError
 from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     Cgroup,
@@ -18,14 +28,6 @@ from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     Program,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
-    Action,
-    Attach,
-    Detach,
-    Govern,
-    Hold,
-    Load,
-    Store,
-    Unload,
     Want,
 )
 from hypothesis import given, settings
@@ -335,7 +337,7 @@ def test_only_what_this_kernel_can_load_is_loaded() -> None:
     ],
 )  # fmt: skip
 def test_an_action_is_plain_data(action: Action, shown: dict[str, object]) -> None:
-    assert _plan.describe(action, {10: "a.slice"}) == shown
+    assert action.describe({10: "a.slice"}) == shown
 
 
 def test_the_value_is_not_in_an_actions_text() -> None:

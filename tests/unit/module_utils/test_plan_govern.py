@@ -13,8 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from ansible_collections.linux.cgnet.plugins.module_utils import _plan
-from ansible_collections.linux.cgnet.plugins.module_utils._model import Cgroup, Target
-from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
+from ansible_collections.linux.cgnet.plugins.module_utils._actions import (
     Attach,
     Detach,
     Govern,
@@ -23,6 +22,9 @@ from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
     Retrofit,
     Store,
     Unload,
+)
+from ansible_collections.linux.cgnet.plugins.module_utils._model import Cgroup, Target
+from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
     Want,
 )
 from hypothesis import given, settings
@@ -309,7 +311,7 @@ def test_sockets_from_before_get_it_last_and_only_where_some_lack_it() -> None:
 
 
 def test_what_is_done_for_sockets_from_before_is_shown_in_the_users_terms() -> None:
-    assert _plan.describe(Retrofit("new", Target(A, 0x10010, 0), 3), {}) == {
+    assert Retrofit("new", Target(A, 0x10010, 0), 3).describe({}) == {
         "action": "retrofit", "version": "new", "cgroup": "a.slice", "priority": "1:10",
         "sockets": 3,
     }  # fmt: skip

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.linux.cgnet.plugins.module_utils import _plan
-from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
+from ansible_collections.linux.cgnet.plugins.module_utils._actions import (
     Action,
     Load,
     Share,
     Unload,
+)
+from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
     Want,
 )
 from hypothesis import given
@@ -131,4 +133,4 @@ def test_what_a_killed_run_has_loaded_and_not_shared_is_shared_by_the_next() -> 
 
 
 def test_it_is_described_by_its_version_and_number() -> None:
-    assert _plan.describe(Share("new", 4), {}) == {"action": "share", "version": "new", "gid": 4}
+    assert Share("new", 4).describe({}) == {"action": "share", "version": "new", "gid": 4}

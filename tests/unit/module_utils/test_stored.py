@@ -8,8 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ansible_collections.linux.cgnet.plugins.module_utils import _stored
+from ansible_collections.linux.cgnet.plugins.module_utils._actions import (
+    Action,
+    Store,
+)
 from ansible_collections.linux.cgnet.plugins.module_utils._model import Cgroup, Observed, Policy
-from ansible_collections.linux.cgnet.plugins.module_utils._plan import Action, Store, Want
+from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
+    Want,
+)
 
 MANY = 200
 

@@ -4,8 +4,8 @@
  * SO_PRIORITY, and its tasks can't change it.
  *
  * The most specific policy wins. A cgroup's programs run before those of its
- * ancestors, so each marks the socket as its own, and an ancestor leaves what a
- * deeper one has marked, for as long as that one governs.
+ * ancestors, so where there are such each marks the socket as its own, and an
+ * ancestor leaves what a deeper one has marked, for as long as that one governs.
  */
 #ifndef CGNET_PRIORITY_BPF_H
 #define CGNET_PRIORITY_BPF_H
@@ -39,21 +39,50 @@ struct {
 	__type(value, __u8);
 } governing SEC(".maps");
 
+/*
+ * Whether any of these cgroups is below another one; written by user space, before
+ * it writes to governing. Elsewhere no policy needs to know whose a socket is.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} nested SEC(".maps");
+
+static __always_inline bool priority_nested(void)
+{
+	__u32 only = 0;
+	const __u32 *told = bpf_map_lookup_elem(&nested, &only);
+
+	return told && *told;
+}
+
 /* Whether sockets and packets get it: under audit nothing is changed. */
 static __always_inline bool priority_gives(const struct policy *p)
 {
 	return governs(p, CONTROL_PRIORITY) && !(p->flags & FLAG_AUDIT);
 }
 
+enum claim {
+	CLAIM_FRESH,	/* the socket has just been made */
+	CLAIM_PACKET,
+	CLAIM_ASKED,	/* user space reads the mark next, as retrofit does */
+};
+
 /*
  * Whether a socket, in any of the verifier's forms of one, takes this policy's
  * priority: not if a policy that is nearer to it has it. A fresh one is left to
- * whichever policy came first.
+ * whichever policy came first. A mark costs an allocation for each socket.
  */
-static __always_inline bool priority_claims(const struct policy *p, void *sk, bool fresh)
+static __always_inline bool priority_claims(const struct policy *p, void *sk, enum claim claim)
 {
-	struct mark *m = bpf_sk_storage_get(&marks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	bool fresh = claim == CLAIM_FRESH;
+	struct mark *m;
 
+	if (claim != CLAIM_ASKED && !priority_nested())
+		return true;
+	m = bpf_sk_storage_get(&marks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!m)
 		return true;
 	if (m->cgroup != p->cgroup && (fresh || m->level > p->level) &&
@@ -82,7 +111,7 @@ static __always_inline bool priority_refuses_value(const struct policy *p, struc
 	void *end = ctx->optval_end;
 	__u32 *value = ctx->optval;
 
-	if (!ctx->sk || !priority_claims(p, ctx->sk, false))
+	if (!ctx->sk || !priority_claims(p, ctx->sk, CLAIM_ASKED))
 		return false;
 	if ((void *)(value + 1) > end)
 		return true;
@@ -94,7 +123,7 @@ static __always_inline bool priority_refuses_value(const struct policy *p, struc
 /* A socket at its creation, from cgroup/sock_create. */
 static __always_inline void priority_birth(const struct policy *p, struct bpf_sock *sk)
 {
-	if (priority_gives(p) && priority_claims(p, sk, true))
+	if (priority_gives(p) && priority_claims(p, sk, CLAIM_FRESH))
 		sk->priority = p->priority;
 }
 
@@ -103,7 +132,7 @@ static __always_inline void priority_set(const struct policy *p, struct sock *sk
 {
 	__u32 priority = p->priority;
 
-	if (priority_gives(p) && priority_claims(p, sk, true))
+	if (priority_gives(p) && priority_claims(p, sk, CLAIM_FRESH))
 		bpf_setsockopt(sk, SOL_SOCKET, SO_PRIORITY, &priority, sizeof(priority));
 }
 
@@ -117,7 +146,7 @@ static __always_inline void priority_accepted(const struct policy *p, struct bpf
 	struct bpf_sock *sk = ctx->sk;
 	__u32 priority = p->priority;
 
-	if (priority_gives(p) && sk && priority_claims(p, sk, true))
+	if (priority_gives(p) && sk && priority_claims(p, sk, CLAIM_FRESH))
 		bpf_setsockopt(ctx, SOL_SOCKET, SO_PRIORITY, &priority, sizeof(priority));
 }
 
@@ -125,7 +154,7 @@ static __always_inline void priority_accepted(const struct policy *p, struct bpf
 static __always_inline void priority_packet(const struct policy *p, struct bpf_sock *sk,
 					    struct __sk_buff *skb)
 {
-	if (priority_gives(p) && priority_claims(p, sk, false))
+	if (priority_gives(p) && priority_claims(p, sk, CLAIM_PACKET))
 		skb->priority = p->priority;
 }
 

@@ -105,6 +105,18 @@ class Govern:
 
 
 @dataclass(frozen=True)
+class Nest:
+    """Say whether a cgroup whose policy governs the priority is below another such one."""
+
+    version: str
+    nested: bool
+
+    def describe(self, paths: Mapping[int, str]) -> dict[str, Any]:
+        """The plain data that a module returns."""
+        return {"action": "nest", "version": self.version, "nested": self.nested}
+
+
+@dataclass(frozen=True)
 class Attach:
     """Attach a program to a cgroup by a pinned link."""
 
@@ -159,4 +171,4 @@ class Retrofit:
         return {**told, **of, "sockets": self.lacking}
 
 
-Action = Union[Load, Aside, Share, Hold, Store, Govern, Attach, Detach, Unload, Retrofit]
+Action = Union[Load, Aside, Share, Hold, Store, Nest, Govern, Attach, Detach, Unload, Retrofit]

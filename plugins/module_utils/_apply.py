@@ -17,6 +17,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._actions import (
     Govern,
     Hold,
     Load,
+    Nest,
     Retrofit,
     Share,
     Store,
@@ -57,6 +58,9 @@ class Verbs(Protocol):
 
     def govern(self, name: str, version: str, cgroup: int, governs: bool) -> None:
         """Say whether a cgroup's policy governs the priority."""
+
+    def nest(self, name: str, version: str, nested: bool) -> None:
+        """Say whether a cgroup that governs the priority is below another such one."""
 
     def lacking(self, name: str, version: str, target: Target) -> tuple[int, tuple[Left, ...]]:
         """How many sockets lack a priority and can be given it, and which can't."""
@@ -114,6 +118,8 @@ def _do(
         kernel.store(name, action.version, action.cgroup, action.value)
     elif isinstance(action, Govern):
         kernel.govern(name, action.version, action.cgroup, action.governs)
+    elif isinstance(action, Nest):
+        kernel.nest(name, action.version, action.nested)
     elif isinstance(action, Attach):
         kernel.attach(name, action.version, action.cgroup, action.program)
     elif isinstance(action, Detach):

@@ -10,7 +10,7 @@ import ctypes
 import errno
 import functools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from ansible_collections.linux.cgnet.plugins.module_utils import _libbpf, _vmlinux
@@ -160,18 +160,18 @@ def _hindrance(line: _Line | None, section: str) -> Hindrance | None:
 
 def hindrances(
     wanted: Iterable[tuple[Cgroup, Iterable[Program]]], mount: str
-) -> Iterator[tuple[Cgroup, Program, Hindrance]]:
+) -> list[tuple[Cgroup, Program, Hindrance]]:
     """What stands against attaching programs to cgroups, of those where something does.
 
     It is one on the cgroup itself, or on the nearest above it that has any on the hook
     (hierarchy_allows_attach()); and one that BPF_F_ALLOW_OVERRIDE lets stand above, which
     the kernel would run for this cgroup no longer (compute_effective_progs()).
     """
+    found = []
     with contextlib.ExitStack() as opened:
         lines = _Lines(mount, opened)
         for cgroup, programs in wanted:
             line = lines.of(cgroup.path, cgroup.id, cgroup.fd)
-            for each in programs:
-                found = _hindrance(line, each.section)
-                if found:
-                    yield cgroup, each, found
+            judged = ((each, _hindrance(line, each.section)) for each in programs)
+            found += [(cgroup, each, hindrance) for each, hindrance in judged if hindrance]
+    return found

@@ -14,6 +14,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._actions import (
     Detach,
     Govern,
     Load,
+    Nest,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._model import Observed
 
@@ -33,6 +34,8 @@ def shown(observed: Observed, actions: Sequence[Action]) -> dict[str, Any]:
         elif isinstance(step, Load) and step.version in observed.versions:
             lost = [program.name for program in step.programs]
             found[f"version {step.version}"] = {"not pinned": lost}
+        elif isinstance(step, Nest) and not any(isinstance(each, Govern) for each in actions):
+            found[f"version {step.version}"] = {"nested": not step.nested}
         elif isinstance(step, (Detach, Govern)) and step.cgroup in dead:
             left = found.setdefault(
                 f"id {step.cgroup} (gone)", {"gone": "its cgroup was removed", "left": []}

@@ -67,7 +67,7 @@ def _listed(path: str) -> list[str]:
 
 
 @functools.cache
-def _known() -> tuple[bool, bool]:
+def _told_by_types() -> tuple[bool, bool]:
     """What the kernel's own types tell: whether it has lsm_cgroup, and whether a control message
     may set a packet's priority. That stays so while it runs, and takes long to read.
     """
@@ -143,7 +143,7 @@ class Kernel:
         lsm: tuple[str, ...] | None = None
         with contextlib.suppress(FileNotFoundError), open(_LSM, encoding="ascii") as active:
             lsm = tuple(active.read().strip().split(","))
-        known, messages = _known()
+        known, messages = _told_by_types()
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             cookie = probe.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8)
         number = int.from_bytes(cookie, "little")
@@ -155,7 +155,7 @@ class Kernel:
 
     def hindrances(
         self, wanted: Iterable[tuple[Cgroup, Iterable[Program]]]
-    ) -> Iterable[tuple[Cgroup, Program, Hindrance]]:
+    ) -> list[tuple[Cgroup, Program, Hindrance]]:
         """The programs of others because of which some of ours can't be attached to cgroups."""
         return _attached.hindrances(wanted, self.hierarchy.mount)
 
@@ -312,6 +312,11 @@ class Kernel:
         """Say whether a cgroup's policy governs the priority: an ancestor's program asks that."""
         with self._writer(name, version) as writer:
             writer.govern(cgroup, governs)
+
+    def nest(self, name: str, version: str, nested: bool) -> None:
+        """Say whether a cgroup whose policy governs the priority is below another such one."""
+        with self._writer(name, version) as writer:
+            writer.nest(nested)
 
     def _writer(
         self, name: str, version: str

@@ -26,6 +26,9 @@ from typing import Any
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import InputError
 
 ROOT = "cgnet"
+POLICY = "policy"
+"""The bundled object that stores policies."""
+
 STAGING = "_new"
 """Ends the name of a version that is being made or removed; none such is ever attached."""
 

@@ -24,6 +24,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._errors import HostErr
 # struct bpf_link_info's union: a struct of its own for links of type cgroup.
 LINK_TYPE_CGROUP = 3
 MAP_TYPE_HASH = 1
+MAP_TYPE_ARRAY = 2
 MAP_TYPE_CGROUP_STORAGE = 19
 MAP_TYPE_PERCPU_CGROUP_STORAGE = 21
 _F_RDONLY = 1 << 3

@@ -12,7 +12,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils import (
     _whole,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._cgroup import Hierarchy
-from ansible_collections.linux.cgnet.plugins.module_utils._layout import Layout
+from ansible_collections.linux.cgnet.plugins.module_utils._layout import POLICY, Layout
 from ansible_collections.linux.cgnet.plugins.module_utils._model import Held, Loaded, Observed
 
 
@@ -37,7 +37,10 @@ def _loaded(
     """What a version holds."""
     maps = layout.maps(name, version)
     programs = {pin: told.id for pin, told in pinned.programs.items()}
-    values, governing = _storage.values(maps), _storage.governing(maps)
+    values = _storage.values(maps)
+    # Another object's maps of these names are its own.
+    governing = _storage.governing(maps) if name == POLICY else set()
+    nested = name == POLICY and _storage.nested(maps)
     cgroups = {}
     lost: set[str] = set()
     for cgroup in sorted({*pinned.links, *values, *governing}):
@@ -52,7 +55,7 @@ def _loaded(
         )
     lost_too = (f"the program {program}, which runs, is not pinned" for program in sorted(lost))
     damage = (*_whole.damage(pinned), *lost_too)
-    return Loaded(frozenset(programs), cgroups, readers, damage)
+    return Loaded(frozenset(programs), cgroups, readers, damage, nested=nested)
 
 
 def _links(

@@ -204,6 +204,7 @@ class Loaded:
 
     `readers` is the gid of the group that may read what is stored, 0 where only root
     may, or None where it is neither the one nor the other, by owner, group or mode.
+    `nested` is whether it is told that a cgroup which governs the priority is below another.
     `damage` tells what of its programs and maps is not what was loaded; `stands_at` is the
     name that it has until a plan sets it aside, or "".
     """
@@ -213,6 +214,7 @@ class Loaded:
     readers: int | None = 0
     damage: tuple[str, ...] = ()
     stands_at: str = ""
+    nested: bool = False
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils import (
     _attached,
     _libbpf,
     _names,
+    _readers,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import HostError
 from ansible_collections.linux.cgnet.plugins.module_utils._layout import ROOT, Layout, is_name
@@ -37,14 +38,14 @@ class Pinned(NamedTuple):
     """What is pinned of a version.
 
     Of programs and maps it is what the kernel tells, by the pin's name; of links cgroup id →
-    the names of its pins. `found` is every path from the version's directory on, and what
-    stands there.
+    the names of its pins. `found` is every path from the version's directory on, and who
+    may do what with it.
     """
 
     programs: Mapping[str, _libbpf.ProgInfo]
     maps: Mapping[str, _libbpf.MapInfo]
     links: Mapping[int, Sequence[str]]
-    found: Mapping[str, os.stat_result]
+    found: Mapping[str, _readers.Access]
 
 
 def _strange(path: str, what: str, wanted: str, remedy: str = "") -> HostError:
@@ -70,7 +71,7 @@ def _entries(directory: str) -> list[tuple[str, str]]:
     return [(entry.name, entry.path) for entry in _scanned(directory)]
 
 
-def _require_directory(path: str, wanted: str) -> dict[str, os.stat_result]:
+def _require_directory(path: str, wanted: str) -> dict[str, _readers.Access]:
     """A path and what is there, if it is there. HostError where that is no directory."""
     try:
         found = os.lstat(path)
@@ -79,7 +80,7 @@ def _require_directory(path: str, wanted: str) -> dict[str, os.stat_result]:
     if not stat.S_ISDIR(found.st_mode):
         what = "a symbolic link" if stat.S_ISLNK(found.st_mode) else "no directory"
         raise _strange(path, what, wanted)
-    return {path: found}
+    return {path: _readers.access(found)}
 
 
 def require_objects(layout: Layout) -> None:
@@ -157,7 +158,7 @@ def tidy(layout: Layout) -> bool:
     return not os.path.lexists(root)
 
 
-def _links(directory: str, found: dict[str, os.stat_result]) -> dict[int, list[str]]:
+def _links(directory: str, found: dict[str, _readers.Access]) -> dict[int, list[str]]:
     """Cgroup id → the names of its links' pins, each of which link() reads.
 
     HostError where a directory has anything but directories of pins. What stands at each path
@@ -172,7 +173,7 @@ def _links(directory: str, found: dict[str, os.stat_result]) -> dict[int, list[s
     return links
 
 
-def _pins(directory: str, kind: str, found: dict[str, os.stat_result]) -> dict[str, str]:
+def _pins(directory: str, kind: str, found: dict[str, _readers.Access]) -> dict[str, str]:
     """Name → path of what is in a directory; HostError where that is no pin.
 
     What stands at each path is added to `found`.
@@ -183,7 +184,7 @@ def _pins(directory: str, kind: str, found: dict[str, os.stat_result]) -> dict[s
         if not regular or not is_name(entry.name):
             what = "of a name that cgnet gives to none" if regular else "no pin"
             raise _strange(path, what, f"pins of {kind}s")
-        found[path] = entry.stat(follow_symlinks=False)
+        found[path] = _readers.access(entry.stat(follow_symlinks=False))
         pins[entry.name] = path
     return pins
 
@@ -194,7 +195,7 @@ def _require_kind(fd: int, path: str, kind: str) -> None:
         raise _strange(path, _KINDS.get(found, found), _KINDS[kind])
 
 
-def _named(directory: str, kind: str, found: dict[str, os.stat_result]) -> dict[str, Any]:
+def _named(directory: str, kind: str, found: dict[str, _readers.Access]) -> dict[str, Any]:
     """What the kernel tells of each pin of a directory, by the pin's name.
 
     HostError where there is anything but pins of a kind that bear their own name, or that of

@@ -16,7 +16,7 @@ detached and unloaded, and that comes last: see late().
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ansible_collections.linux.cgnet.plugins.module_utils._actions import (
@@ -27,6 +27,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._actions import (
     Govern,
     Hold,
     Load,
+    Nest,
     Retrofit,
     Share,
     Store,
@@ -129,6 +130,49 @@ def _shares(observed: Observed, steps: Sequence[Action], readers: int | None) ->
     return tuple(Share(name, wanted) for name in whole if groups[name] != wanted)
 
 
+def _nested(paths: Collection[str]) -> bool:
+    """Whether any of some cgroups is below another of them."""
+    return any(above in paths for path in paths for above in _above(path))
+
+
+def _above(path: str) -> Iterator[str]:
+    while path := path.rpartition("/")[0]:
+        yield path
+
+
+def _nests(
+    observed: Observed, wants: Sequence[Want], version: str, steps: Sequence[Action]
+) -> list[Nest]:
+    """Let each version that stays whole know whether cgroups are nested that govern.
+
+    That they are is said where they will be at any moment, and taken back after it.
+    """
+    paths = {**observed.alive, **{want.cgroup.id: want.cgroup.path for want in wants}}
+    versions = {version: _NONE, **observed.versions}
+    gone = {step.version for step in steps if isinstance(step, Unload)}
+    nests = []
+    for name in [name for name in versions if name not in gone and not versions[name].damage]:
+        told = versions[name].nested
+        before = {number for number, held in versions[name].cgroups.items() if held.governs}
+        more, fewer = (
+            {
+                step.cgroup
+                for step in steps
+                if isinstance(step, Govern) and step.version == name and step.governs is governs
+            }
+            for governs in (True, False)
+        )
+        most, least = (
+            _nested({paths[number] for number in governing if number in paths})
+            for governing in (before | more, (before | more) - fewer)
+        )
+        if most and not told:
+            nests.append(Nest(name, True))
+        if (most or told) and not least:
+            nests.append(Nest(name, False))
+    return nests
+
+
 def set_aside(observed: Observed, version: str) -> Observed:
     """What is there, where a version that is damaged goes by the name of one set aside.
 
@@ -195,7 +239,11 @@ def plan(
     lacking = [(want.retrofit, observed.lacking.get(want.cgroup.id, 0)) for want in present]
     last += [Retrofit(version, target, number) for target, number in lacking if target and number]
     loads = 1 if steps and isinstance(steps[0], Load) else 0
-    steps[loads:loads] = _shares(observed, [*steps, *last], readers)
+    # Of the first that is nested every program has to know before it governs.
+    nests = _nests(observed, wants, version, [*steps, *last])
+    steps += [nest for nest in nests if not nest.nested]
+    first = [nest for nest in nests if nest.nested]
+    steps[loads:loads] = [*_shares(observed, [*steps, *last], readers), *first]
     asides = [
         Aside(loaded.stands_at, name, loaded.damage)
         for name, loaded in observed.versions.items()
@@ -239,6 +287,8 @@ def back(before: Observed, now: Observed) -> tuple[Action, ...]:
                 steps.append(Govern(name, cgroup, True))
             new = sorted((held.attached | held.broken) - old.attached - old.broken)
             steps += [Detach(name, cgroup, program) for program in new]
+        if was and was.nested != loaded.nested:
+            steps.insert(0 if was.nested else len(steps), Nest(name, was.nested))
     last += [
         Aside(name, loaded.stands_at, loaded.damage)
         for name, loaded in versions.items()

@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible_collections.linux.cgnet.plugins.module_utils import (
     _entries,
+    _layout,
     _policy,
     _readers,
     _stored,
@@ -38,7 +39,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._reconcile import (
     object_from,
 )
 
-OBJECT = "policy"
+OBJECT = _layout.POLICY
 HOLDER = "policy_holder"
 ENFORCED = "enforced"
 AUDITED = "audited"

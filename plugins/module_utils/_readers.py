@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import grp
 import os
 import re
@@ -35,23 +36,27 @@ ROOT = 0
 _OTHERS = 0o077
 
 
-class _Access(NamedTuple):
-    """Who may do what with a directory or a pin."""
+class Access(NamedTuple):
+    """Who may do what with a directory, a `folder`, or a pin. `mode` is the permissions alone."""
 
     uid: int
     gid: int
     mode: int
+    folder: bool
 
     def __str__(self) -> str:
         return f"owner {self.uid}, group {self.gid}, mode {self.mode:04o}"
 
 
-_FOLDER = _Access(0, ROOT, 0o700)
-_PIN = _Access(0, ROOT, 0o600)
+@functools.cache
+def _access(uid: int, gid: int, mode: int) -> Access:
+    """One for all that are alike, of which there are thousands."""
+    return Access(uid, gid, stat.S_IMODE(mode), stat.S_ISDIR(mode))
 
 
-def _access(found: os.stat_result) -> _Access:
-    return _Access(found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode))
+def access(found: os.stat_result) -> Access:
+    """What a directory or a pin has."""
+    return _access(found.st_uid, found.st_gid, found.st_mode)
 
 
 def group_id(value: object, at: str) -> int:
@@ -111,51 +116,49 @@ def _parts(layout: Layout, name: str, version: str) -> list[tuple[str, int]]:
     ]
 
 
-_Found = Mapping[str, os.stat_result]
-
-
-def _above(layout: Layout, name: str) -> dict[str, os.stat_result]:
+def _above(layout: Layout, name: str) -> dict[str, Access]:
     """What stands above an object's versions."""
-    return {path: os.lstat(path) for path in (layout.root, layout.object(name))}
+    return {path: access(os.lstat(path)) for path in (layout.root, layout.object(name))}
 
 
-def _below(directory: str) -> dict[str, os.stat_result]:
+def _below(directory: str) -> dict[str, Access]:
     """What stands at a version's directory and below, from the outside in."""
     found = {}
     for base, _directories, files in os.walk(directory):
         paths = (base, *(f"{base}/{file}" for file in files))
-        found.update({path: os.lstat(path) for path in paths})
+        found.update({path: access(os.lstat(path)) for path in paths})
     return found
 
 
 def _differing(
-    layout: Layout, name: str, version: str, gid: int, found: _Found
-) -> dict[str, _Access]:
+    layout: Layout, name: str, version: str, gid: int, found: Mapping[str, Access]
+) -> dict[str, Access]:
     """Path → how it is made where a group may read that, of what is found to be otherwise."""
-    others = {}
+    shared: dict[str, tuple[int, int]] = {}
     if gid != ROOT:
-        others = {path: _Access(0, gid, mode) for path, mode in _parts(layout, name, version)}
-    if gid != ROOT or found[layout.root].st_mode & stat.S_IXOTH:
-        others[layout.root] = _Access(0, ROOT, 0o711)
-    return {
-        path: access
-        for path, there in found.items()
-        if _access(there)
-        != (access := others.get(path) or (_FOLDER if stat.S_ISDIR(there.st_mode) else _PIN))
-    }
+        shared = {path: (gid, mode) for path, mode in _parts(layout, name, version)}
+    if gid != ROOT or found[layout.root].mode & stat.S_IXOTH:
+        shared[layout.root] = ROOT, 0o711
+    alone = {True: (ROOT, 0o700), False: (ROOT, 0o600)}
+    differing = {}
+    for path, there in found.items():
+        made = Access(0, *shared.get(path, alone[there.folder]), there.folder)
+        if made != there:
+            differing[path] = made
+    return differing
 
 
 def _nearest(
-    layout: Layout, name: str, version: str, found: _Found
-) -> tuple[int, dict[str, _Access]]:
+    layout: Layout, name: str, version: str, found: Mapping[str, Access]
+) -> tuple[int, dict[str, Access]]:
     """The group that a version is the most likely shared with, and what differs from that."""
-    groups = sorted({ROOT, found[layout.object(name)].st_gid})
+    groups = sorted({ROOT, found[layout.object(name)].gid})
     differing = [(gid, _differing(layout, name, version, gid, found)) for gid in groups]
     return min(differing, key=lambda each: len(each[1]))
 
 
 def shared(
-    layout: Layout, name: str, version: str, below: _Found
+    layout: Layout, name: str, version: str, below: Mapping[str, Access]
 ) -> tuple[int | None, dict[str, str]]:
     """The gid of the group that may read what a version stores, ROOT where none may.
 
@@ -166,7 +169,7 @@ def shared(
     found = {**_above(layout, name), **below}
     gid, differing = _nearest(layout, name, version, found)
     told = {
-        path: f"{path} has {_access(found[path])}, and not {wanted}; a run mends it"
+        path: f"{path} has {found[path]}, and not {wanted}; a run mends it"
         for path, wanted in differing.items()
     }
     return (None if told else gid), told
@@ -191,13 +194,13 @@ def share(layout: Layout, name: str, version: str, gid: int) -> None:
         raise KernelError(f"{maps} has no storage", errno.ENOENT)
     found = {**_above(layout, name), **_below(layout.version(name, version))}
     differing = _differing(layout, name, version, gid, found)
-    for path, access in differing.items():
+    for path, made in differing.items():
         with _itself(path) as itself:
-            os.chmod(itself, access.mode & ~_OTHERS)
-            os.chown(itself, 0, access.gid)
-    for path, access in reversed(differing.items()):
+            os.chmod(itself, made.mode & ~_OTHERS)
+            os.chown(itself, 0, made.gid)
+    for path, made in reversed(differing.items()):
         with _itself(path) as itself:
-            os.chmod(itself, access.mode)
+            os.chmod(itself, made.mode)
 
 
 def observe(layout: Layout, hierarchy: Hierarchy, name: str) -> Observed:

@@ -17,8 +17,18 @@ from ansible_collections.linux.cgnet.plugins.module_utils._errors import KernelE
 _GOVERNING = "governing"
 """The map of the policy object that has the ids of the cgroups that govern the priority."""
 
+_NESTED = "nested"
+"""The map of the policy object that has whether any of these is below another one."""
+
 _GOVERNS = b"\1"
-"""What it has for each."""
+"""What the map has for each that governs."""
+
+_KEY_SIZES = {
+    _libbpf.MAP_TYPE_HASH: 8,
+    _libbpf.MAP_TYPE_ARRAY: 4,
+    _libbpf.MAP_TYPE_CGROUP_STORAGE: 8,
+    _libbpf.MAP_TYPE_PERCPU_CGROUP_STORAGE: 8,
+}
 
 _MARKS = "marks"
 """The map of the policy object that has, for a socket, whose priority it carries."""
@@ -61,11 +71,11 @@ def pins(folder: str) -> list[str]:
 def _opened(
     folder: str, kind: int, name: str | None = None, write: bool = False
 ) -> Iterator[tuple[int, int] | None]:
-    """A descriptor of the map of a kind whose keys are cgroup ids, and its values' size."""
+    """A descriptor of the map of a kind, whose keys are as ours are, and its values' size."""
     with contextlib.closing(_maps(folder, write, name)) as maps:
         for _entry, fd in maps:
             shape = _libbpf.info(fd, _libbpf.MapInfo())
-            if shape.type == kind and shape.key_size == ctypes.sizeof(ctypes.c_uint64):
+            if shape.type == kind and shape.key_size == _KEY_SIZES[kind]:
                 yield fd, int(shape.value_size)
                 return
     yield None
@@ -115,6 +125,17 @@ def governing(folder: str) -> set[int]:
     """The ids of the cgroups whose policy governs the priority."""
     with _opened(folder, _libbpf.MAP_TYPE_HASH, _GOVERNING) as opened:
         return set(_libbpf.keys(opened[0])) if opened else set()
+
+
+def nested(folder: str) -> bool:
+    """Whether it is told that any of the cgroups that govern the priority is below another."""
+    with _opened(folder, _libbpf.MAP_TYPE_ARRAY, _NESTED) as opened:
+        if opened is None or opened[1] != ctypes.sizeof(ctypes.c_uint32):
+            return False
+        told = ctypes.c_uint32()
+        key = ctypes.byref(ctypes.c_uint32())
+        _libbpf.library().call("bpf_map_lookup_elem", opened[0], key, ctypes.byref(told))
+        return bool(told.value)
 
 
 def owner(folder: str, socket: int) -> int:
@@ -197,3 +218,13 @@ class Writer:
         with _worker.doing(self._folder):
             key = ctypes.byref(ctypes.c_uint64(cgroup))
             _libbpf.library().call("bpf_map_delete_elem", opened[0], key)
+
+    def nest(self, nested: bool) -> None:
+        """Say whether any of the cgroups that govern the priority is below another one."""
+        opened = self._map(_libbpf.MAP_TYPE_ARRAY, _NESTED)
+        value = ctypes.c_uint32(nested)
+        if opened is None or opened[1] != ctypes.sizeof(value):
+            raise KernelError(f"{self._folder} has no map {_NESTED}", errno.ENOENT)
+        with _worker.doing(self._folder):
+            key = ctypes.byref(ctypes.c_uint32())
+            _libbpf.library().call("bpf_map_update_elem", opened[0], key, ctypes.byref(value), 0)

@@ -19,6 +19,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._actions import (
     Govern,
     Hold,
     Load,
+    Nest,
     Retrofit,
     Share,
     Store,
@@ -113,7 +114,7 @@ def diff(
 
 def _concerned(step: Action) -> int | None:
     """The cgroup that a step is for, if it is for one."""
-    if isinstance(step, (Load, Aside, Unload, Share)):
+    if isinstance(step, (Load, Aside, Unload, Share, Nest)):
         return None
     if isinstance(step, Retrofit):
         return step.target.cgroup.id

@@ -145,3 +145,20 @@ def test_a_dead_cgroup_governs_until_that_is_taken_back(world: World) -> None:
     assert world.in_the_end("policy", expected) == expected
     world.kernel.govern("policy", "v1", cgroup.id, False)
     assert world.kernel.observe("policy") == holding(world)
+
+
+def test_that_cgroups_are_nested_is_told_and_taken_back(world: World) -> None:
+    world.load()
+    cgroup = world.make("a")
+    world.kernel.govern("policy", "v1", cgroup.id, True)
+    for nested in (True, True, False, False):
+        world.kernel.nest("policy", "v1", nested)
+        found = world.kernel.observe("policy").versions["v1"]
+        assert (found.nested, found.cgroups) == (nested, {cgroup.id: Held(governs=True)})
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_nothing_is_told_where_there_is_no_such_version_or_map(world: World, nested: bool) -> None:
+    assert refusal(world.kernel.nest, "policy", "v1", nested) == "ENOENT"
+    world.load(PLAIN)
+    assert refusal(world.kernel.nest, "mine", "v1", nested) == "ENOENT"

@@ -92,6 +92,14 @@ def govern_no_more(ours: Group) -> None:
     os.close(fd)
 
 
+def tell_nested(_ours: Group) -> None:
+    fd = _opened(f"{PINS}/map/nested")
+    key, value = ctypes.c_uint32(), ctypes.c_uint32(1)
+    arguments = (fd, ctypes.byref(key), ctypes.byref(value), 0)
+    assert ctypes.CDLL("libbpf.so.1").bpf_map_update_elem(*arguments) == 0
+    os.close(fd)
+
+
 def replace_the_link(ours: Group) -> None:
     """A link of another of the version's programs is pinned in its place."""
     fd = _opened(f"{PINS}/link/{ours.id}/policy_bind6")
@@ -187,6 +195,9 @@ CHANGES: dict[str, Change] = {
     ),
     "what says that it governs": Change(
         govern_no_more, policy_and(**{"not governing": ["priority"]})
+    ),
+    "what says that policies are nested": Change(
+        tell_nested, nothing, {f"version {VERSION}": {"nested": True}}
     ),
     "the whole version": Change(lambda _ours: shutil.rmtree(PINS), nothing),
     "everything": Change(lambda _ours: shutil.rmtree(f"{BPFFS}/cgnet"), nothing),
@@ -291,7 +302,7 @@ def test_raw_xmit_is_repaired_too(group: Make) -> None:
     assert list(info()["objects"]["raw_xmit"]) == [version]
 
 
-@pytest.mark.parametrize("name", ["marks", "governing", "policies"])
+@pytest.mark.parametrize("name", ["marks", "governing", "nested", "policies"])
 def test_a_map_that_retrofit_asks_may_be_gone(group: Make, name: str) -> None:
     ours, declared = group("ours", **POLICY), {**OURS, "retrofit": True}
     os.unlink(f"{PINS}/map/{name}")

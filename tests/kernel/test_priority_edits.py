@@ -130,7 +130,7 @@ def test_all_levels_change_at_once(held: list[socket.socket], left: Taken) -> No
         assert carried(held, left) == {expected}, values
 
 
-VERBS = ("load", "hold", "store", "govern", "attach", "detach", "unload")
+VERBS = ("load", "hold", "store", "nest", "govern", "attach", "detach", "unload")
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible_collections.linux.cgnet.plugins.module_utils import _libbpf
+from ansible_collections.linux.cgnet.plugins.module_utils import _libbpf, _storage
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import InputError, ObjectError
 from ansible_collections.linux.cgnet.plugins.module_utils._kernel import Kernel
 
@@ -96,6 +96,21 @@ def test_its_maps_are_pinned_and_can_be_read(group: Make) -> None:
     Kernel.open().libbpf.call("bpf_map_lookup_elem", fd, ctypes.byref(key), ctypes.byref(count))
     os.close(fd)
     assert count.value == 2
+
+
+def test_its_maps_are_its_own_whatever_their_names(group: Make) -> None:
+    ours, namesake = group("ours"), shipped("namesake")
+    program("namesake", ["ours"], obj=namesake)
+    folder = f"{BPFFS}/cgnet/namesake/{namesake.manifest['version']}/map"
+    with _storage.Writer(folder) as writer:
+        writer.govern(ours.id, True)
+        writer.nest(True)
+    assert ours.run(connecting) == ["EPERM"] * 3
+    assert not program("namesake", ["ours"], obj=namesake)["changed"]
+    group("more")
+    assert program("namesake", ["more"], obj=namesake)["changed"]
+    program("namesake", ["more"], state="absent")
+    assert ours.run(connecting) == ["EPERM"] * 3
 
 
 def test_a_changed_object_replaces_the_old_one_without_a_gap(group: Make) -> None:

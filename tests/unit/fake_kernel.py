@@ -65,7 +65,7 @@ class FakeVersion:
     """One version: its pinned programs, the size of its stored value, its cgroups.
 
     `size` 0: the object has no cgroup storage. `readers` is the group of its own pins; `damage`
-    what a test says is wrong with them.
+    what a test says is wrong with them; `nested` whether cgroups are told to be that govern.
     """
 
     programs: set[str] = field(default_factory=set)
@@ -73,6 +73,7 @@ class FakeVersion:
     cgroups: dict[int, FakeCgroup] = field(default_factory=dict)
     readers: int = 0
     damage: tuple[str, ...] = ()
+    nested: bool = False
 
 
 class FakeKernel:
@@ -269,7 +270,9 @@ class FakeKernel:
             }
             alike = found.readers == self.readers.get(name, 0)
             readers = found.readers if alike else None
-            versions[number] = Loaded(frozenset(found.programs), cgroups, readers, found.damage)
+            versions[number] = Loaded(
+                frozenset(found.programs), cgroups, readers, found.damage, nested=found.nested
+            )
         seen = {cgroup for loaded in versions.values() for cgroup in loaded.cgroups}
         alive = {c: path for c, path in self.alive.items() if c in seen}
         return Observed(versions, alive, altered=self.altered)
@@ -360,6 +363,14 @@ class FakeKernel:
             raise KernelError("bpf_map_delete_elem", errno.ENOENT)
         found.cgroups.setdefault(cgroup, FakeCgroup()).governs = governs
         self._did("govern")
+
+    def nest(self, name: str, version: str, nested: bool) -> None:
+        """ENOENT without that map."""
+        found = self._version(name, version)
+        if not found.size:
+            raise KernelError("bpf_obj_get", errno.ENOENT)
+        found.nested = nested
+        self._did("nest")
 
     def attach(self, name: str, version: str, cgroup: Cgroup, program: Program) -> None:
         """EEXIST where a pin stands, alive or not."""

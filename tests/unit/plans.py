@@ -72,7 +72,7 @@ def versions(draw: st.DrawFn) -> FakeVersion:
     for cgroup in held.values():
         if cgroup.value is None and any(cgroup.links.values()):
             cgroup.value = ZERO  # an attached program has storage
-    return FakeVersion(linked | draw(st.sets(names)), 8, held)
+    return FakeVersion(linked | draw(st.sets(names)), 8, held, nested=draw(st.booleans()))
 
 
 @st.composite

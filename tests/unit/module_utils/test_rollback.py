@@ -21,7 +21,7 @@ from tests.unit.fake_kernel import FakeKernel
 pytestmark = pytest.mark.usefixtures("closed")
 Run = Callable[..., dict[str, Any]]
 
-VERBS = ("load", "share", "hold", "store", "govern", "attach", "detach", "unload")
+VERBS = ("load", "share", "hold", "store", "nest", "govern", "attach", "detach", "unload")
 FULL = {"priority": 6, "tos": ["ef"], "bind_ports": {"tcp": [80]}}
 BOTH = (entry("a.slice", **FULL), entry("b.slice", priority=7))
 CHANGES: dict[str, tuple[tuple[dict[str, Any], ...], tuple[dict[str, Any], ...]]] = {

@@ -11,7 +11,6 @@ they have that of another of the same version, ours were mixed up, which a run m
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
 import re
 import shlex
@@ -144,17 +143,14 @@ def tidy(layout: Layout) -> bool:
         if _is_directory(path)
     ]
     cgroups = [
-        path
+        entry.path
         for each in filter(_is_directory, links)
-        for name, path in _entries(each)
-        if _is_id(name)
+        for entry in _scanned(each)
+        if _is_id(entry.name) and entry.is_dir(follow_symlinks=False)
     ]
-    for directory in (*cgroups, *objects, root):
-        try:
+    for directory in (*cgroups, *filter(_is_directory, objects), root):
+        if not os.listdir(directory):
             os.rmdir(directory)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.ENOTDIR):
-                raise
     return not os.path.lexists(root)
 
 

@@ -102,7 +102,7 @@ def outcome(call: Callable[[], str | None]) -> str:
     try:
         return call() or "ok"
     except OSError as error:
-        return errno.errorcode[error.errno or 0]
+        return errno.errorcode.get(error.errno or 0) or repr(error)
 
 
 def outcomes() -> str:

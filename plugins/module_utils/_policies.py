@@ -30,9 +30,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     Program,
     Target,
 )
-from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
-    Want,
-)
+from ansible_collections.linux.cgnet.plugins.module_utils._plan import Want
 from ansible_collections.linux.cgnet.plugins.module_utils._reconcile import (
     Job,
     not_handed_over,

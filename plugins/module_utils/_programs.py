@@ -15,9 +15,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils import (
     _values,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._abi import LAYOUT
-from ansible_collections.linux.cgnet.plugins.module_utils._actions import (
-    Action,
-)
+from ansible_collections.linux.cgnet.plugins.module_utils._actions import Action
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
     InputError,
     ObjectError,
@@ -34,9 +32,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     Observed,
     Program,
 )
-from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
-    Want,
-)
+from ansible_collections.linux.cgnet.plugins.module_utils._plan import Want
 from ansible_collections.linux.cgnet.plugins.module_utils._reconcile import (
     Job,
     not_handed_over,

@@ -17,9 +17,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils import (
     _support,
     _values,
 )
-from ansible_collections.linux.cgnet.plugins.module_utils._actions import (
-    Action,
-)
+from ansible_collections.linux.cgnet.plugins.module_utils._actions import Action
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
     HostError,
     InputError,

@@ -32,9 +32,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     Policy,
     blank,
 )
-from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
-    Want,
-)
+from ansible_collections.linux.cgnet.plugins.module_utils._plan import Want
 
 
 @functools.cache

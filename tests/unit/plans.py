@@ -8,17 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ansible_collections.linux.cgnet.plugins.module_utils import _apply, _plan
-from ansible_collections.linux.cgnet.plugins.module_utils._actions import (
-    Action,
-)
+from ansible_collections.linux.cgnet.plugins.module_utils._actions import Action
 from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     BpfObject,
     Cgroup,
     Program,
 )
-from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
-    Want,
-)
+from ansible_collections.linux.cgnet.plugins.module_utils._plan import Want
 from hypothesis import strategies as st
 
 from tests.unit.fake_kernel import FakeCgroup, FakeKernel, FakeVersion

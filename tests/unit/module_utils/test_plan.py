@@ -27,9 +27,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     Observed,
     Program,
 )
-from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
-    Want,
-)
+from ansible_collections.linux.cgnet.plugins.module_utils._plan import Want
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -24,9 +24,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._actions import (
     Unload,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._model import Cgroup, Target
-from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
-    Want,
-)
+from ansible_collections.linux.cgnet.plugins.module_utils._plan import Want
 from hypothesis import given, settings
 
 from tests.unit.fake_kernel import FakeCgroup, FakeKernel, FakeVersion

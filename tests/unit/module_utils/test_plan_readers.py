@@ -13,9 +13,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._actions import (
     Share,
     Unload,
 )
-from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
-    Want,
-)
+from ansible_collections.linux.cgnet.plugins.module_utils._plan import Want
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -12,9 +12,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.linux.cgnet.plugins.module_utils import _policy, _reconcile
-from ansible_collections.linux.cgnet.plugins.module_utils._actions import (
-    Action,
-)
+from ansible_collections.linux.cgnet.plugins.module_utils._actions import Action
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
     HostError,
     KernelError,
@@ -27,9 +25,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._model import (
     Observed,
     Program,
 )
-from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
-    Want,
-)
+from ansible_collections.linux.cgnet.plugins.module_utils._plan import Want
 from ansible_collections.linux.cgnet.plugins.module_utils._reconcile import Job
 
 from tests.unit.fake_kernel import FakeCgroup, FakeKernel, FakeVersion

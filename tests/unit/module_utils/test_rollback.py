@@ -32,6 +32,11 @@ CHANGES: dict[str, tuple[tuple[dict[str, Any], ...], tuple[dict[str, Any], ...]]
         (entry("a.slice", **FULL),),
         (entry("a.slice", state="absent"), entry("b.slice", **FULL)),
     ),
+    "nested ones come": (BOTH, (*BOTH, entry("a.slice/x", priority=5))),
+    "nested ones go": (
+        (*BOTH, entry("a.slice/x", priority=5)),
+        (*BOTH, entry("a.slice/x", state="absent")),
+    ),
     "none": (BOTH, (entry("a.slice", state="absent"), entry("b.slice", state="absent"))),
 }
 """What is declared before, and then."""
@@ -71,6 +76,11 @@ def plain(observed: Observed) -> dict[tuple[str, int], Held]:
     return found
 
 
+def nested(host: FakeKernel) -> dict[str, bool]:
+    """Version → whether it is told that policies with a priority are nested."""
+    return {name: each.nested for name, each in host.observe("policy").versions.items()}
+
+
 @pytest.fixture(params=[False, True], ids=["before it is done", "after"])
 def then(request: pytest.FixtureRequest) -> bool:
     """Whether the verb that fails has done what it should."""
@@ -92,12 +102,14 @@ def test_what_fails_is_taken_back_or_has_no_effect_any_more(
     a: Cgroup, b: Cgroup, host: FakeKernel, run: Run, change: str, then: bool
 ) -> None:
     declared, wanted = CHANGES[change]
+    host.make("a.slice/x")
     taken_back = 0
     for step in itertools.count(1):
         failing(host, 0, then)
         run(purge=True)
         run(*declared, purge=True)
         before, version = host.state(), plain(host.observe("policy"))
+        told = nested(host)
         came = failing(host, step, then)
         message = refusal(lambda: run(*wanted))
         assert came() == bool(message)
@@ -106,7 +118,7 @@ def test_what_fails_is_taken_back_or_has_no_effect_any_more(
         now = plain(host.observe("policy"))
         if message.endswith(" The host was returned to what it was."):
             taken_back += 1
-            assert now == version, step
+            assert (now, nested(host)) == (version, told), step
             assert set(host.state().get("policy", {})) == set(before.get("policy", {})), step
         else:
             failing(host, 0, then)
@@ -174,6 +186,7 @@ def test_what_is_not_ours_to_tell_is_raised_as_it_is_once_it_is_taken_back(
 def test_the_part_that_is_not_taken_back_only_removes(
     a: Cgroup, b: Cgroup, host: FakeKernel, run: Run
 ) -> None:
+    host.make("a.slice/x")
     for declared, wanted in CHANGES.values():
         run(purge=True)
         run(*declared, purge=True)

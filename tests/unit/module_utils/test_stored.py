@@ -13,9 +13,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._actions import (
     Store,
 )
 from ansible_collections.linux.cgnet.plugins.module_utils._model import Cgroup, Observed, Policy
-from ansible_collections.linux.cgnet.plugins.module_utils._plan import (
-    Want,
-)
+from ansible_collections.linux.cgnet.plugins.module_utils._plan import Want
 
 MANY = 200
 

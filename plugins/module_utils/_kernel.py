@@ -91,6 +91,7 @@ class Kernel:
         self.libbpf = _libbpf.library()
         self._opened: contextlib.ExitStack | None = None
         self._known: dict[str, Any] = {}
+        self._pinned: _pins.Known = {}
         self._holding = contextlib.ExitStack()
 
     @classmethod
@@ -203,7 +204,7 @@ class Kernel:
         """Everything of an object's name that the kernel holds. HostError for what is not ours."""
         if self.reader:
             return _readers.observe(self.layout, self.hierarchy, name)
-        return _look.observe(self.layout, self.hierarchy, name)
+        return _look.observe(self.layout, self.hierarchy, name, self._pinned)
 
     def counts(self, name: str, size: int) -> dict[int, list[bytes]]:
         """Cgroup id → the `size` bytes of counts of every CPU and of every version."""

@@ -16,13 +16,13 @@ from ansible_collections.linux.cgnet.plugins.module_utils._layout import POLICY,
 from ansible_collections.linux.cgnet.plugins.module_utils._model import Held, Loaded, Observed
 
 
-def observe(layout: Layout, hierarchy: Hierarchy, name: str) -> Observed:
+def observe(layout: Layout, hierarchy: Hierarchy, name: str, known: _pins.Known) -> Observed:
     """Everything of an object's name that the kernel holds. HostError for what is not ours.
 
     What a killed run left aside is a version that nobody uses, so any run removes it.
     """
     versions, altered = {}, {}
-    for version, pinned in _pins.require_ours(layout, name).items():
+    for version, pinned in _pins.require_ours(layout, name, known).items():
         readers, differing = _readers.shared(layout, name, version, pinned.found)
         versions[version] = _loaded(layout, name, version, pinned, readers)
         altered.update(differing)
@@ -37,7 +37,7 @@ def _loaded(
     """What a version holds."""
     maps = layout.maps(name, version)
     programs = {pin: told.id for pin, told in pinned.programs.items()}
-    values = _storage.values(maps)
+    values = _storage.values(maps, pinned.maps)
     # Another object's maps of these names are its own.
     governing = _storage.governing(maps) if name == POLICY else set()
     nested = name == POLICY and _storage.nested(maps)

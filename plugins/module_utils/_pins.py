@@ -47,6 +47,11 @@ class Pinned(NamedTuple):
     found: Mapping[str, _readers.Access]
 
 
+Known = dict[tuple[str, int], Any]
+"""What the kernel told of a program ("prog") or a map, by its pin's inode: what is asked of it
+never changes, and a number comes again after 2^32 inodes (get_next_ino), not in a run."""
+
+
 def _strange(path: str, what: str, wanted: str, remedy: str = "") -> HostError:
     """The error of something that is not ours: `what` it is, and what is `wanted` there."""
     shown = _names.shown(os.fsencode(path))
@@ -91,10 +96,11 @@ def require_objects(layout: Layout) -> None:
         _require_directory(path, "an object's directory")
 
 
-def require_ours(layout: Layout, name: str) -> dict[str, Pinned]:
+def require_ours(layout: Layout, name: str, known: Known) -> dict[str, Pinned]:
     """What is pinned of each version of an object.
 
-    HostError where its directory has anything that cgnet does not pin there.
+    HostError where its directory has anything that cgnet does not pin there. What is told of
+    programs and maps is added to `known`, and not asked for again.
     """
     versions = {}
     _require_directory(layout.root, f"the directory {ROOT}")
@@ -111,9 +117,9 @@ def require_ours(layout: Layout, name: str) -> dict[str, Pinned]:
             if part == "link":
                 pinned = pinned._replace(links=_links(below, found))
             elif part == "prog":
-                pinned = pinned._replace(programs=_named(below, part, found))
+                pinned = pinned._replace(programs=_named(below, part, found, known))
             else:
-                pinned = pinned._replace(maps=_named(below, part, found))
+                pinned = pinned._replace(maps=_named(below, part, found, known))
         versions[version] = pinned
     return versions
 
@@ -169,8 +175,10 @@ def _links(directory: str, found: dict[str, _readers.Access]) -> dict[int, list[
     return links
 
 
-def _pins(directory: str, kind: str, found: dict[str, _readers.Access]) -> dict[str, str]:
-    """Name → path of what is in a directory; HostError where that is no pin.
+def _pins(
+    directory: str, kind: str, found: dict[str, _readers.Access]
+) -> dict[str, os.DirEntry[str]]:
+    """What is in a directory, by name; HostError where that is no pin.
 
     What stands at each path is added to `found`.
     """
@@ -181,7 +189,7 @@ def _pins(directory: str, kind: str, found: dict[str, _readers.Access]) -> dict[
             what = "of a name that cgnet gives to none" if regular else "no pin"
             raise _strange(path, what, f"pins of {kind}s")
         found[path] = _readers.access(entry.stat(follow_symlinks=False))
-        pins[entry.name] = path
+        pins[entry.name] = entry
     return pins
 
 
@@ -191,7 +199,9 @@ def _require_kind(fd: int, path: str, kind: str) -> None:
         raise _strange(path, _KINDS.get(found, found), _KINDS[kind])
 
 
-def _named(directory: str, kind: str, found: dict[str, _readers.Access]) -> dict[str, Any]:
+def _named(
+    directory: str, kind: str, found: dict[str, _readers.Access], known: Known
+) -> dict[str, Any]:
     """What the kernel tells of each pin of a directory, by the pin's name.
 
     HostError where there is anything but pins of a kind that bear their own name, or that of
@@ -199,10 +209,13 @@ def _named(directory: str, kind: str, found: dict[str, _readers.Access]) -> dict
     """
     pins = _pins(directory, kind, found)
     told = {}
-    for pin, path in pins.items():
-        with _libbpf.pinned(path) as fd:
-            _require_kind(fd, path, kind)
-            told[pin] = _libbpf.info(fd, _shape(kind))
+    for pin, entry in pins.items():
+        path, inode = entry.path, entry.inode()
+        if (kind, inode) not in known:
+            with _libbpf.pinned(path) as fd:
+                _require_kind(fd, path, kind)
+                known[kind, inode] = _libbpf.info(fd, _shape(kind))
+        told[pin] = known[kind, inode]
         named = told[pin].name.decode(errors="replace")
         if named not in {name[: _libbpf.NAME] for name in pins}:
             what = _KINDS[kind]

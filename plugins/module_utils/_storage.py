@@ -9,7 +9,7 @@ import contextlib
 import ctypes
 import errno
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 
 from ansible_collections.linux.cgnet.plugins.module_utils import _libbpf, _worker
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import KernelError
@@ -97,9 +97,17 @@ def _read(fd: int, size: int) -> dict[int, bytes]:
     return found
 
 
-def values(folder: str) -> dict[int, bytes]:
-    """Cgroup id → what is stored for it, for every cgroup that has storage."""
-    with _opened(folder, _libbpf.MAP_TYPE_CGROUP_STORAGE) as storage:
+def values(folder: str, shapes: Mapping[str, _libbpf.MapInfo] | None = None) -> dict[int, bytes]:
+    """Cgroup id → what is stored for it, for every cgroup that has storage.
+
+    `shapes` are the maps by name, of whom has asked for them already.
+    """
+    kind, only = _libbpf.MAP_TYPE_CGROUP_STORAGE, None
+    if shapes is not None:
+        only = next((name for name in sorted(shapes) if shapes[name].type == kind), None)
+        if only is None:
+            return {}
+    with _opened(folder, kind, only) as storage:
         return _read(*storage) if storage else {}
 
 

@@ -9,12 +9,15 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from ansible_collections.linux.cgnet.plugins.module_utils import _attached, _libbpf, _reconcile
+from ansible_collections.linux.cgnet.plugins.module_utils._errors import HostError
 from ansible_collections.linux.cgnet.plugins.module_utils._kernel import Kernel
 from ansible_collections.linux.cgnet.plugins.module_utils._model import Held, Program
 from ansible_collections.linux.cgnet.plugins.module_utils._policy import SIZE
 
 from tests.descriptors import descriptors
+from tests.kernel import foreign
 from tests.kernel.conftest import Group, shipped
 from tests.kernel.tasks import eventually
 
@@ -68,6 +71,33 @@ def test_what_is_loaded_anew_is_what_is_attached_and_written_to_then(group: Make
             assert (loaded.cgroups, loaded.damage) == ({each.id: wanted}, ())
             kernel.unload("policy", VERSION)
             assert eventually(lambda each=each: attached(each, BIND4), []) == []
+
+
+def test_what_was_looked_at_is_known_for_what_it_is_and_not_by_its_path(group: Make) -> None:
+    with Kernel.open() as kernel:
+        load(kernel)
+        folder = Path(kernel.layout.program("policy", VERSION, BIND4.name)).parent
+        bind4, holder, aside = folder / BIND4.name, folder / HOLDER.name, folder / "aside"
+
+        def damage() -> tuple[str, ...]:
+            return kernel.observe("policy").versions[VERSION].damage
+
+        def exchange() -> None:
+            for old, new in ((bind4, aside), (holder, bind4), (aside, holder)):
+                old.rename(new)
+
+        assert damage() == ()
+        exchange()
+        wrong = ((BIND4.name, HOLDER.name), (HOLDER.name, BIND4.name))
+        assert damage() == tuple(f"the program {a} is pinned as {b}" for a, b in wrong[::-1])
+        exchange()
+        assert damage() == ()
+        with foreign.theirs(["bind4"]) as theirs:
+            bind4.unlink()
+            kernel.libbpf.call("bpf_obj_pin", theirs.fds["bind4"], os.fsencode(bind4))
+            with pytest.raises(HostError, match="a program of the name theirs_bind4"):
+                kernel.observe("policy")
+    kernel.unload("policy", VERSION)
 
 
 def test_a_run_leaves_nothing_open(group: Make) -> None:

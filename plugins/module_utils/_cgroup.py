@@ -58,15 +58,30 @@ class _FileHandle(ctypes.Structure):
     _pack_ = 1
 
 
-def mounts(kind: str, table: str = "/proc/self/mountinfo") -> list[str]:
-    """The mount points of a file system type, in the order of mounting."""
+def _device(path: str) -> str:
+    """The device of what is at a path, as a table of mounts has it; "" where nobody comes there."""
+    try:
+        device = os.stat(path).st_dev
+    except OSError:
+        return ""
+    return f"{os.major(device)}:{os.minor(device)}"
+
+
+def mounts(kind: str) -> list[str]:
+    """The mount points of a file system type in the order of mounting, but for covered ones."""
+    return [path for path, device in listed(kind) if _device(path) == device]
+
+
+def listed(kind: str, table: str = "/proc/self/mountinfo") -> list[tuple[str, str]]:
+    """Mount point and device of each mount of a file system type, in the order of mounting."""
     found = []
     with open(table, encoding="utf-8", errors="surrogateescape") as lines:
         for line in lines:
             before, _dash, after = line.partition(" - ")
             if after.split(" ", 1)[0] == kind:
-                raw = before.split(" ")[4]
-                found.append(re.sub(r"\\([0-7]{3})", lambda m: chr(int(m.group(1), 8)), raw))
+                device, _root, raw = before.split(" ")[2:5]
+                path = re.sub(r"\\([0-7]{3})", lambda m: chr(int(m.group(1), 8)), raw)
+                found.append((path, device))
     return found
 
 

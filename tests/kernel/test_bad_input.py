@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.linux.cgnet.plugins.module_utils._cgroup import Hierarchy
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
     CgnetError,
     HostError,
@@ -28,7 +29,7 @@ from tests.kernel import tasks
 from tests.kernel.conftest import MOUNT, apply, groups, info, program, shipped
 from tests.kernel.seen import everything
 
-MNT_DETACH = 2
+MS_REC, MS_PRIVATE, MNT_DETACH = 1 << 14, 1 << 18, 2
 GOOD = {"cgroup": "ours", "bind_ports": {"tcp": [1001]}}
 OBJECT = shipped()
 
@@ -260,6 +261,19 @@ def test_without_cgroup_v2() -> None:
             "no cgroup v2 hierarchy is mounted on this host. "
             "Boot with systemd.unified_cgroup_hierarchy=1."
         )
+
+
+def test_a_mount_of_cgroup_v2_that_another_one_covers_is_not_taken(tmp_path: Path) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def work() -> str:
+        for kind, path, flags in (
+            (None, "/", MS_REC | MS_PRIVATE), (b"cgroup2", str(tmp_path), 0), (b"tmpfs", MOUNT, 0),
+        ):  # fmt: skip
+            assert libc.mount(b"none", path.encode(), kind, ctypes.c_ulong(flags), None) == 0, path
+        return f"{Hierarchy().mount} {Hierarchy().require(GOOD['cgroup'], 'cgroup').path}"
+
+    assert in_own_mounts(work) == f"{tmp_path} {GOOD['cgroup']}"
 
 
 def test_a_user_who_is_not_root() -> None:

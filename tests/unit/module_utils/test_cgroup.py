@@ -95,7 +95,7 @@ def refused(hierarchy: Hierarchy, path: Any) -> str:
 def test_mount_points_of_a_type_in_the_tables_order(
     table: str, kind: str, expected: list[str]
 ) -> None:
-    assert _cgroup.mounts(kind, table) == expected
+    assert [path for path, _device in _cgroup.listed(kind, table)] == expected
 
 
 def test_this_machines_own_table_is_read() -> None:
@@ -105,8 +105,18 @@ def test_this_machines_own_table_is_read() -> None:
 def test_a_mount_point_of_any_bytes_is_read(tmp_path: Path) -> None:
     path = tmp_path / "mountinfo"
     path.write_bytes(b"31 24 0:26 / /mnt/\xff rw - cgroup2 none rw\n")
-    (found,) = _cgroup.mounts("cgroup2", str(path))
-    assert os.fsencode(found) == b"/mnt/\xff"
+    ((found, device),) = _cgroup.listed("cgroup2", str(path))
+    assert (os.fsencode(found), device) == (b"/mnt/\xff", "0:26")
+
+
+def test_a_mount_that_another_one_covers_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = os.stat("/proc").st_dev
+    there = ("/proc", f"{os.major(device)}:{os.minor(device)}")
+    table = [("/proc", "0:9999"), ("/nowhere", there[1]), there]
+    monkeypatch.setattr(_cgroup, "listed", lambda kind: table)
+    assert _cgroup.mounts("proc") == ["/proc"]
+    table.pop()
+    assert _cgroup.mounts("proc") == []
 
 
 @pytest.mark.parametrize(

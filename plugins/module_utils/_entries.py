@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.linux.cgnet.plugins.module_utils import (
     _kept,
@@ -22,8 +21,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._model import Cgroup, 
 _NO_CONTROLS = ("cgroup", "unit", "state", "retrofit")
 
 
-@dataclass(frozen=True)
-class Declared:
+class Declared(NamedTuple):
     """One entry: whom it is for, the cgroup or None where there is none now, its policy or None
     for absent, and whether sockets get it that were there before.
     """

@@ -21,7 +21,6 @@ import os
 import stat
 import urllib.parse
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ansible_collections.linux.cgnet.plugins.module_utils import _systemd
@@ -63,16 +62,14 @@ class Address(NamedTuple):
         return f"{name}.json"
 
 
-@dataclass(frozen=True)
-class Kept:
+class Kept(NamedTuple):
     """A file, and what stands in it besides the address."""
 
     path: str
     entry: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """A file that is written or removed: its text before and after, None where there is none."""
 
     path: str

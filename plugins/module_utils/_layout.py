@@ -20,8 +20,7 @@ import itertools
 import json
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import InputError
 
@@ -72,8 +71,7 @@ def aside(version: str, others: Collection[str]) -> str:
     return next(name for name in names if name not in others)
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """The pins below one bpffs mount."""
 
     bpffs: str

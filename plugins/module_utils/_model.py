@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 Range = tuple[int, int]
 """First and last port, both included."""
 
 
-@dataclass(frozen=True)
-class BindPorts:
+class BindPorts(NamedTuple):
     """Listed ports per protocol; None: that protocol is not governed; (): none allowed."""
 
     tcp: tuple[Range, ...] | None
@@ -25,16 +26,14 @@ class BindPorts:
     unprivileged: bool
 
 
-@dataclass(frozen=True)
-class Sockopts:
+class Sockopts(NamedTuple):
     """A list of (level, name) that is allowed, or denied."""
 
     allow: bool
     options: tuple[tuple[int, int], ...]
 
 
-@dataclass(frozen=True)
-class Policy:
+class Policy(NamedTuple):
     """What a cgroup's tasks may do. None: that control does not govern.
 
     `priority` is SO_PRIORITY (32 bits, host order), `tos` the DSCPs (0 to 63)
@@ -52,8 +51,7 @@ class Policy:
     mode: str = "enforce"
 
 
-@dataclass(frozen=True)
-class Facts:
+class Facts(NamedTuple):
     """What decides whether a hook can be enforced here.
 
     `lsm` is the kernel's list of active security modules, or None where
@@ -81,8 +79,7 @@ class Slots:
     programs: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False)
 
 
-@dataclass(frozen=True)
-class Hindrance:
+class Hindrance(NamedTuple):
     """A program of others because of which one of ours can't be attached.
 
     It stands on the same hook of `cgroup`, a path below the mount or "." for the root, without
@@ -96,8 +93,7 @@ class Hindrance:
     forbids: bool
 
 
-@dataclass(frozen=True)
-class Ring:
+class Ring(NamedTuple):
     """A socket that receives into a process's memory, or may: which process, and how one knows."""
 
     process: int
@@ -107,16 +103,14 @@ class Ring:
         return f"process {self.process} may read what it receives from memory ({self.reason})"
 
 
-@dataclass(frozen=True)
-class Program:
+class Program(NamedTuple):
     """One program of an object: its name and its section, such as cgroup/bind4."""
 
     name: str
     section: str
 
 
-@dataclass(frozen=True)
-class BpfObject:
+class BpfObject(NamedTuple):
     """What a host needs to know of an object before it has seen it.
 
     `version` names the object and its layout in 25 characters that bpffs takes;
@@ -143,8 +137,7 @@ class Cgroup:
     fd: int = field(default=-1, compare=False)
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """Which sockets a priority is for: those that tasks of a cgroup, or of one below it, hold.
 
     Only those of the network namespace whose cookie is `netns`, of every one with 0. `nearer`
@@ -157,8 +150,7 @@ class Target:
     nearer: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True)
-class Left:
+class Left(NamedTuple):
     """A socket that can't be given its holder's priority: of which cgroup's task, and where."""
 
     cgroup: str
@@ -177,8 +169,7 @@ def blank(value: bytes) -> bool:
     return value == bytes(len(value))
 
 
-@dataclass(frozen=True)
-class Held:
+class Held(NamedTuple):
     """What the kernel holds for one cgroup under one version of an object.
 
     `attached` are programs whose pinned link is alive and runs the pinned
@@ -198,8 +189,7 @@ class Held:
         return self.value is not None and not blank(self.value)
 
 
-@dataclass(frozen=True)
-class Loaded:
+class Loaded(NamedTuple):
     """One version of an object in the kernel: its programs, and cgroup id → Held.
 
     `readers` is the gid of the group that may read what is stored, 0 where only root
@@ -217,8 +207,7 @@ class Loaded:
     nested: bool = False
 
 
-@dataclass(frozen=True)
-class Observed:
+class Observed(NamedTuple):
     """Everything of one object's name in the kernel: version → Loaded.
 
     `alive` maps the ids of the cgroups that still exist to their paths; `lacking` the ids of
@@ -229,6 +218,6 @@ class Observed:
 
     versions: Mapping[str, Loaded]
     alive: Mapping[int, str]
-    lacking: Mapping[int, int] = field(default_factory=dict)
+    lacking: Mapping[int, int] = MappingProxyType({})
     left: tuple[Left, ...] = ()
     altered: tuple[str, ...] = ()

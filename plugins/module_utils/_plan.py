@@ -17,7 +17,7 @@ detached and unloaded, and that comes last: see late().
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from ansible_collections.linux.cgnet.plugins.module_utils._actions import (
     Action,
@@ -46,8 +46,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._model import (
 )
 
 
-@dataclass(frozen=True)
-class Want:
+class Want(NamedTuple):
     """What one cgroup shall have of an object; no programs: nothing of it.
 
     `value` None leaves what is stored alone; `governs` tells whether it governs the
@@ -184,7 +183,7 @@ def set_aside(observed: Observed, version: str) -> Observed:
         return observed
     versions = {name: each for name, each in observed.versions.items() if name != version}
     name = aside(version, versions)
-    return replace(observed, versions={**versions, name: replace(loaded, stands_at=version)})
+    return observed._replace(versions={**versions, name: loaded._replace(stands_at=version)})
 
 
 def plan(
@@ -230,7 +229,7 @@ def plan(
         for cgroup in sorted(set(leaving) & set(loaded.cgroups)):
             held = loaded.cgroups[cgroup]
             if cgroup not in observed.alive:  # its storage went with it
-                held = replace(held, value=None)
+                held = held._replace(value=None)
             steps += _off(name, cgroup, held)
             last += _detached(name, cgroup, held, leaving[cgroup])
         if not (name == version and present) and not _occupied(loaded, leaving):

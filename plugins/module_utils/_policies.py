@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from ansible_collections.linux.cgnet.plugins.module_utils import (
@@ -131,8 +130,7 @@ def prepare(params: Mapping[str, Any], kernel: Kernel) -> Job:
         """How many sockets lack the priority that they shall be given."""
         targets = [want.retrofit for want in wants(observed) if want.retrofit]
         found = {t.cgroup.id: kernel.lacking(OBJECT, version, t) for t in targets}
-        return replace(
-            observed,
+        return observed._replace(
             lacking={cgroup: lacking for cgroup, (lacking, _left) in found.items()},
             left=tuple(left for _lacking, each in found.values() for left in each),
         )
@@ -180,7 +178,7 @@ def _with_nearer(wants: list[Want], observed: Observed) -> list[Want]:
     governing -= {want.cgroup.id for want in wants if not want.governs}
     governing |= {want.cgroup.id for want in wants if want.governs}
     return [
-        replace(want, retrofit=replace(target, nearer=frozenset(governing - {want.cgroup.id})))
+        want._replace(retrofit=target._replace(nearer=frozenset(governing - {want.cgroup.id})))
         if (target := want.retrofit)
         else want
         for want in wants

@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple
 
 from ansible_collections.linux.cgnet.plugins.module_utils import (
     _bind_ports,
@@ -41,8 +40,7 @@ _UNUSED_OPTION = 0xFFFFFFFFFFFFFFFF
 _U32 = 0xFFFFFFFF
 
 
-@dataclass(frozen=True)
-class ControlSpec:
+class ControlSpec(NamedTuple):
     """One control: its number in the struct, the programs that enforce it, and its four forms.
 
     `put` and `get` see the struct; `put` is called only where the control is declared.
@@ -208,7 +206,7 @@ def parse(data: Mapping[str, Any], at: str) -> Policy:
 
     Raises InputError for anything that is not a whole, possible policy.
     """
-    given = _values.mapping(data, at, tuple(f.name for f in fields(Policy)))
+    given = _values.mapping(data, at, Policy._fields)
     values = {k: CONTROLS[k].parse(v, f"{at}.{k}") for k, v in given.items() if k in CONTROLS}
     if not values:
         raise InputError(

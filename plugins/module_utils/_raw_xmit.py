@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from ansible_collections.linux.cgnet.plugins.module_utils import (
@@ -124,8 +123,8 @@ def prepare(params: Mapping[str, Any], kernel: Kernel) -> Job:
 
     job = _programs.job(OBJECT, bpf_object, cgroups, kernel, facts)
     controls = {cgroup.path: {OBJECT: _policies.ENFORCED} for cgroup in cgroups} if present else {}
-    return replace(
-        job, diff=diff, require=require, controls=controls, keep=keep, warnings=tuple(warnings)
+    return job._replace(
+        diff=diff, require=require, controls=controls, keep=keep, warnings=tuple(warnings)
     )
 
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from ansible_collections.linux.cgnet.plugins.module_utils import (
     _actions,
@@ -39,8 +39,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._model import (
 Shown = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(NamedTuple):
     """What a module wants of one object's name.
 
     `wants` gives the wanted state of each cgroup from what is there; `diff` the
@@ -64,7 +63,7 @@ class Job:
     holder: Program | None = None
     controls: Shown | None = None
     warnings: tuple[str, ...] = ()
-    paths: dict[int, str] = field(default_factory=dict)
+    paths: Mapping[int, str] = MappingProxyType({})
     readers: int | None = None
 
     @property

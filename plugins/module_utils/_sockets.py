@@ -11,8 +11,7 @@ import os
 import re
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from ansible_collections.linux.cgnet.plugins.module_utils._errors import HostError, KernelError
 from ansible_collections.linux.cgnet.plugins.module_utils._libbpf import closing
@@ -30,8 +29,7 @@ _REMEDY = "It needs CAP_SYS_PTRACE, and kernel.yama.ptrace_scope below 3"
 _INODE = re.compile(r"socket:\[(\d+)\]")
 
 
-@dataclass(frozen=True)
-class Holding:
+class Holding(NamedTuple):
     """A socket that a process holds: by which thread and descriptor, and its inode.
 
     `socket` is a duplicate that is open until the next one is asked for, or None where

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +53,9 @@ def test_a_host_without_anything_of_ours(host: FakeKernel) -> None:
 @pytest.mark.parametrize(
     ("facts", "lsm", "words"),
     [
-        (replace(HOST, lsm=("capability",)), ["capability"], 'needs "bpf" in'),
-        (replace(HOST, lsm=None), [], "mount -t securityfs"),
-        (replace(HOST, lsm_cgroup=False), list(HOST.lsm or ()), "this host runs 6.1.0-fake"),
+        (HOST._replace(lsm=("capability",)), ["capability"], 'needs "bpf" in'),
+        (HOST._replace(lsm=None), [], "mount -t securityfs"),
+        (HOST._replace(lsm_cgroup=False), list(HOST.lsm or ()), "this host runs 6.1.0-fake"),
     ],
 )
 def test_what_lacks_for_lsm_hooks_is_told_with_the_remedy(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -156,7 +155,7 @@ def test_warnings_are_ansibles(
 ) -> None:  # fmt: skip
     heard: list[str] = []
     monkeypatch.setattr(AnsibleModule, "warn", lambda self, text: heard.append(text))
-    host._facts = replace(HOST, lsm_cgroup=False)
+    host._facts = HOST._replace(lsm_cgroup=False)
     args = {"policies": [entry("a.slice", priority=1)], "on_unsupported": "warn"}
     result = module(cgnet_policy.main, **args, **shipped)
     assert len(heard) == 1

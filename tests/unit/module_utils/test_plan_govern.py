@@ -9,7 +9,6 @@ that one's priority, and one too many leaves its sockets to nobody.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from ansible_collections.linux.cgnet.plugins.module_utils import _plan
@@ -303,7 +302,7 @@ def test_sockets_from_before_get_it_last_and_only_where_some_lack_it() -> None:
     kernel = with_policy("old", governs=True)
     observed = kernel.observe("policy")
     for lacking, steps in (({}, ()), ({10: 0}, ()), ({10: 3}, (Retrofit("new", target, 3),))):
-        seen = replace(observed, lacking=lacking)
+        seen = observed._replace(lacking=lacking)
         found = _plan.plan([want], seen, OBJECT, OBJECT.programs, HOLDER)
         assert found == (*plan([want], kernel), *steps)
 

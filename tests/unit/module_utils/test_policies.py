@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -24,7 +23,7 @@ from tests.unit.fake_kernel import HOST, FakeKernel
 pytestmark = pytest.mark.usefixtures("closed")
 Run = Callable[..., dict[str, Any]]
 HOLDER = "policy_holder"
-NO_LSM = replace(HOST, lsm=("lockdown", "capability"))
+NO_LSM = HOST._replace(lsm=("lockdown", "capability"))
 # Each control with a value, as a user writes it and as it is shown.
 VALUES: dict[str, tuple[Any, Any]] = {
     "priority": ("1:10", "1:10"),

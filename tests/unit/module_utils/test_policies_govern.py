@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,8 +18,8 @@ from tests.unit.fake_kernel import HOST, FakeCgroup, FakeKernel
 from tests.unit.stored import Stored
 
 Run = Callable[..., dict[str, Any]]
-SILENT = replace(HOST, priority_messages=False)
-NO_LSM = replace(HOST, lsm=("lockdown", "capability"))
+SILENT = HOST._replace(priority_messages=False)
+NO_LSM = HOST._replace(lsm=("lockdown", "capability"))
 
 
 def governing(host: FakeKernel) -> set[int]:
@@ -183,7 +182,7 @@ def test_what_is_not_needed_is_not_attached_and_the_control_is_enforced(
 
 
 def test_what_is_not_needed_is_not_told_to_lack(host: FakeKernel, a: Cgroup, run: Run) -> None:
-    host._facts = replace(NO_LSM, priority_messages=False)
+    host._facts = NO_LSM._replace(priority_messages=False)
     result = run(entry("a.slice", priority=1), on_unsupported="warn")
     lacking = result["controls"]["a.slice"]["priority"]
     hooks = [part.split(" ")[2] for part in lacking.split("; ")]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ Run = Callable[..., dict[str, Any]]
 HOLDER = "policy_holder"
 COUNT, DROP = ["count", "cgroup_skb/egress"], ["drop", "cgroup_skb/ingress"]
 WATCH = ["watch", "lsm_cgroup/socket_bind"]
-NO_LSM = replace(HOST, lsm=("lockdown", "capability"))
+NO_LSM = HOST._replace(lsm=("lockdown", "capability"))
 
 
 @pytest.fixture

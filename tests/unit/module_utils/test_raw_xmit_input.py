@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -123,14 +122,14 @@ def test_the_root_cgroup_is_refused(host: FakeKernel, hold: Run) -> None:
 @pytest.mark.parametrize(
     ("facts", "lacks"),
     [
-        (replace(HOST, lsm=("lockdown", "capability")),
+        (HOST._replace(lsm=("lockdown", "capability")),
          'the hook socket_create needs "bpf" in /sys/kernel/security/lsm, which reads '
          '"lockdown,capability": boot with "lsm=lockdown,capability,bpf" on the kernel\'s '
          "command line"),
-        (replace(HOST, lsm=None),
+        (HOST._replace(lsm=None),
          "the hook socket_create needs the BPF LSM, and whether it is on can't be told: "
          "mount -t securityfs securityfs /sys/kernel/security"),
-        (replace(HOST, lsm_cgroup=False),
+        (HOST._replace(lsm_cgroup=False),
          "the hook socket_create needs lsm_cgroup: Linux >= 6.0 with CONFIG_BPF_LSM and "
          "CONFIG_DEBUG_INFO_BTF; this host runs 6.1.0-fake"),
     ],
@@ -152,7 +151,7 @@ def test_a_kernel_that_can_not_enforce_it_is_refused_before_anything_is_changed(
 
 def test_absent_needs_nothing_of_the_kernel(host: FakeKernel, a: Cgroup, hold: Run) -> None:
     hold("a.slice")
-    host._facts = replace(HOST, lsm=None, lsm_cgroup=False)
+    host._facts = HOST._replace(lsm=None, lsm_cgroup=False)
     hold("a.slice", state="absent")
     assert host.objects == {}
 

@@ -10,7 +10,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +120,7 @@ def test_what_warns_of_what_lacks_does_so_at_boot_too(
 ) -> None:
     keep(kept, "policies.d/1.json", {"cgroup": "a.slice", "priority": 1, "on_unsupported": "warn"})
     keep(kept, "policies.d/2.json", {"cgroup": "b.slice", "tos": []})
-    host._facts = replace(HOST, lsm=("lockdown", "capability"))
+    host._facts = HOST._replace(lsm=("lockdown", "capability"))
     status, said = call("boot")
     assert status == 0
     assert "a.slice: priority is not enforced in full" in said

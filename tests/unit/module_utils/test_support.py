@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,9 +17,9 @@ from tests.unit.fake_kernel import HOST
 
 BIND = Program("policy_bind4", "cgroup/bind4")
 LSM = Program("policy_post_create", "lsm_cgroup/socket_post_create")
-OLD = replace(HOST, release="5.10.0-9-amd64", lsm_cgroup=False)
-OFF = replace(HOST, lsm=("lockdown", "capability", "yama"))
-UNKNOWN = replace(HOST, lsm=None)
+OLD = HOST._replace(release="5.10.0-9-amd64", lsm_cgroup=False)
+OFF = HOST._replace(lsm=("lockdown", "capability", "yama"))
+UNKNOWN = HOST._replace(lsm=None)
 
 
 @pytest.mark.parametrize(
@@ -51,12 +50,12 @@ def test_what_a_program_on_an_lsm_hook_lacks(facts: Facts, lacks: str) -> None:
 
 
 def test_an_old_kernel_is_told_before_its_boot_line() -> None:
-    both = replace(OLD, lsm=OFF.lsm)
+    both = OLD._replace(lsm=OFF.lsm)
     assert _support.missing(LSM, both) == _support.missing(LSM, OLD)
 
 
 def test_a_module_whose_name_only_holds_bpf_is_not_it() -> None:
-    assert _support.missing(LSM, replace(HOST, lsm=("capability", "bpfilter")))
+    assert _support.missing(LSM, HOST._replace(lsm=("capability", "bpfilter")))
 
 
 @pytest.mark.parametrize("facts", [HOST, OLD, OFF, UNKNOWN])

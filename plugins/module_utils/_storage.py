@@ -67,15 +67,20 @@ def pins(folder: str) -> list[str]:
     ]
 
 
+def _is(shape: _libbpf.MapInfo, kind: int) -> bool:
+    """Whether a map is of a kind, and its keys are as ours are."""
+    return bool(shape.type == kind and shape.key_size == _KEY_SIZES[kind])
+
+
 @contextlib.contextmanager
 def _opened(
     folder: str, kind: int, name: str | None = None, write: bool = False
 ) -> Iterator[tuple[int, int] | None]:
-    """A descriptor of the map of a kind, whose keys are as ours are, and its values' size."""
+    """A descriptor of the first map that _is() of a kind, and its values' size."""
     with contextlib.closing(_maps(folder, write, name)) as maps:
         for _entry, fd in maps:
             shape = _libbpf.info(fd, _libbpf.MapInfo())
-            if shape.type == kind and shape.key_size == _KEY_SIZES[kind]:
+            if _is(shape, kind):
                 yield fd, int(shape.value_size)
                 return
     yield None
@@ -104,7 +109,7 @@ def values(folder: str, shapes: Mapping[str, _libbpf.MapInfo] | None = None) -> 
     """
     kind, only = _libbpf.MAP_TYPE_CGROUP_STORAGE, None
     if shapes is not None:
-        only = next((name for name in sorted(shapes) if shapes[name].type == kind), None)
+        only = next((name for name in sorted(shapes) if _is(shapes[name], kind)), None)
         if only is None:
             return {}
     with _opened(folder, kind, only) as storage:

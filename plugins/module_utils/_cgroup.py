@@ -62,7 +62,7 @@ def _device(path: str) -> str:
     """The device of what is at a path, as a table of mounts has it; "" where nobody comes there."""
     try:
         device = os.stat(path).st_dev
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return ""
     return f"{os.major(device)}:{os.minor(device)}"
 
@@ -70,6 +70,15 @@ def _device(path: str) -> str:
 def mounts(kind: str) -> list[str]:
     """The mount points of a file system type in the order of mounting, but for covered ones."""
     return [path for path, device in listed(kind) if _device(path) == device]
+
+
+def _refuse_covered(kind: str) -> None:
+    """HostError where there are mounts of a file system type, to none of which a path leads."""
+    for path, _its_device in listed(kind):
+        raise HostError(
+            f"no path leads to the {kind} file system that is mounted on {path!r}",
+            "Unmount what covers it (findmnt shows it), or let this user go there",
+        )
 
 
 def listed(kind: str, table: str = "/proc/self/mountinfo") -> list[tuple[str, str]]:
@@ -89,6 +98,7 @@ def bpffs() -> str:
     """Where bpffs is mounted. HostError where it is not."""
     found = mounts("bpf")
     if not found:
+        _refuse_covered("bpf")
         raise HostError(
             "bpffs is not mounted on this host, so nothing could be pinned",
             "Mount it: mount -t bpf bpf /sys/fs/bpf (systemd does so at boot)",
@@ -158,6 +168,7 @@ class Hierarchy:
         if mount is None:
             found = mounts("cgroup2")
             if not found:
+                _refuse_covered("cgroup2")
                 raise HostError(
                     "no cgroup v2 hierarchy is mounted on this host",
                     "Boot with systemd.unified_cgroup_hierarchy=1",

@@ -49,6 +49,7 @@ def listed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def mounted(**kinds: list[str]) -> None:
         monkeypatch.setattr(_cgroup, "mounts", lambda kind: kinds.get(kind, []))
+        monkeypatch.setattr(_cgroup, "listed", lambda kind: [])
 
     return mounted
 
@@ -117,6 +118,19 @@ def test_a_mount_that_another_one_covers_is_none(monkeypatch: pytest.MonkeyPatch
     assert _cgroup.mounts("proc") == ["/proc"]
     table.pop()
     assert _cgroup.mounts("proc") == []
+
+
+@pytest.mark.parametrize(("kind", "look"), [("bpf", _cgroup.bpffs), ("cgroup2", Hierarchy)])
+def test_a_host_where_all_are_covered_is_told_so(
+    monkeypatch: pytest.MonkeyPatch, kind: str, look: Callable[[], object]
+) -> None:
+    monkeypatch.setattr(_cgroup, "listed", lambda asked: [("/nowhere", "0:1")])
+    with pytest.raises(HostError) as caught:
+        look()
+    assert str(caught.value) == (
+        f"no path leads to the {kind} file system that is mounted on '/nowhere'. "
+        "Unmount what covers it (findmnt shows it), or let this user go there."
+    )
 
 
 @pytest.mark.parametrize(

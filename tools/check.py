@@ -11,6 +11,7 @@ are told again at the end.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -38,6 +39,9 @@ LAST = ("threats",)
 TOLD = 5
 # After so many seconds without news, a line tells what is being done.
 QUIET = 60
+# Colours, and the border along which molecule folds what Ansible says.
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+FOLD = re.compile(r"\n *│   +")
 
 
 @dataclass(frozen=True)
@@ -148,6 +152,20 @@ def last_line(stage: str) -> str:
     return lines[-1].strip()[:100] if lines else "begun"
 
 
+def last_failure(stage: str) -> str:
+    """The last task that failed by what Ansible says, or the last line where it says nothing."""
+    text = log(stage).read_text(encoding="utf-8", errors="replace")
+    task = ""
+    failed = []
+    for line in FOLD.sub(" ", COLOUR.sub("", text)).splitlines():
+        said = line.lstrip(" │")
+        if said.startswith("TASK ["):
+            task = said.rstrip(" *")
+        elif said.startswith(("fatal: ", "failed: ")):
+            failed.append(f"{task}: {said}")
+    return failed[-1] if failed else last_line(stage)
+
+
 def count(stage: str, ok: bool, seconds: float) -> Result:
     """Read the JUnit files that the stage left in .build/junit/STAGE."""
     passed = 0
@@ -168,7 +186,7 @@ def count(stage: str, ok: bool, seconds: float) -> Result:
     if ok and not passed and not failures and not skipped:
         passed = 1
     if not ok and not failures:  # it ended before its tests did, or beside them
-        failures = [last_line(stage)]
+        failures = [last_failure(stage)]
     return Result(
         stage, ok and not failures, seconds, passed, len(failures), tuple(skipped), tuple(failures)
     )

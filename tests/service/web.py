@@ -4,7 +4,7 @@
 """A service that says what its own system calls return.
 
     web.py serve    answers each connection to the socket with JSON: call -> outcome
-    web.py ask      prints what the service answers
+    web.py ask      prints what the service answers, which is waited for
     web.py try      prints what the same calls return to the caller itself
 
 An outcome is "ok", the name of an errno, or a priority as tc writes it.
@@ -17,9 +17,13 @@ import json
 import os
 import socket
 import sys
+import time
+import traceback
 from collections.abc import Callable
 
 SOCKET = "/run/web/socket"
+PATIENCE = 60.0
+"""Seconds after which a service that does not answer is taken for one that never will."""
 IPV6_TCLASS, SO_MARK = 67, 36
 AF21, EF = 0x48, 0xB8
 
@@ -119,13 +123,24 @@ def serve() -> None:
         os.rename(aside, SOCKET)  # it is there once it answers
         while True:
             with listener.accept()[0] as connection:
-                connection.sendall(outcomes().encode())
+                try:
+                    answer = outcomes()
+                except Exception:  # whoever asks is told, and the service ends by it
+                    connection.sendall(traceback.format_exc().encode())
+                    raise
+                connection.sendall(answer.encode())
 
 
 def ask() -> str:
-    """What the service answers."""
+    """What the service answers, once it does; it may have been started a moment ago."""
+    deadline = time.monotonic() + PATIENCE
     with socket.socket(socket.AF_UNIX) as client:
-        client.connect(SOCKET)
+        while (failed := client.connect_ex(SOCKET)) and time.monotonic() < deadline:
+            if failed not in (errno.ENOENT, errno.ECONNREFUSED):
+                break
+            time.sleep(0.1)
+        if failed:
+            raise OSError(failed, os.strerror(failed), SOCKET)
         with client.makefile(encoding="utf-8") as answer:
             return answer.read()
 

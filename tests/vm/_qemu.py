@@ -55,9 +55,7 @@ def _command(accelerator: str, kernel: Path, append: str, cpus: int, memory: int
     if qemu is None:
         raise VmError("qemu-system-x86_64 is not here; install qemu-system-x86")
     # Nobody is to be kept from spying here, and an emulated CPU spends a tenth of its time on that.
-    # A task that moves to a cgroup and a program that is detached wait for every CPU to have taken
-    # notice; a fifth of the kernel tests' time was that until it is made to hurry.
-    parameters = f"console=ttyS0 oops=panic mitigations=off rcupdate.rcu_expedited=1 {append}"
+    parameters = f"console=ttyS0 oops=panic mitigations=off {append}"
     return [
         qemu, "-nodefaults", "-no-user-config", "-display", "none",
         *_ACCELERATORS[accelerator], "-smp", str(cpus), "-m", str(memory),

@@ -135,9 +135,8 @@ def ask() -> str:
     """What the service answers, once it does; it may have been started a moment ago."""
     deadline = time.monotonic() + PATIENCE
     with socket.socket(socket.AF_UNIX) as client:
-        while (failed := client.connect_ex(SOCKET)) and time.monotonic() < deadline:
-            if failed not in (errno.ENOENT, errno.ECONNREFUSED):
-                break
+        early = errno.ENOENT, errno.ECONNREFUSED
+        while (failed := client.connect_ex(SOCKET)) in early and time.monotonic() < deadline:
             time.sleep(0.1)
         if failed:
             raise OSError(failed, os.strerror(failed), SOCKET)

@@ -123,13 +123,16 @@ int policy_egress(struct __sk_buff *skb)
 
 	if (!sk)
 		return ALLOW;
+	by = ipv4_refuses_packet(p, skb) ? CONTROL_IPV4 :
+	     tos_refuses_packet(p, skb, &tos) ? CONTROL_TOS : CONTROLS;
+	/* Most packets need nothing, in whichever namespace: to ask for that takes longest. */
+	if (by == CONTROLS && priority_has(p, skb))
+		return ALLOW;
 	if (p->netns) {
 		netns = netns_of(sk);
 		if (netns && netns != p->netns)	/* one that is not known is governed */
 			return ALLOW;
 	}
-	by = ipv4_refuses_packet(p, skb) ? CONTROL_IPV4 :
-	     tos_refuses_packet(p, skb, &tos) ? CONTROL_TOS : CONTROLS;
 	if (by != CONTROLS && refuse(p, by, (struct event){ .call = CALL_PACKET, .value = tos }))
 		return REFUSE;
 	priority_packet(p, sk, skb);

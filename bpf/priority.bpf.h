@@ -150,6 +150,15 @@ static __always_inline void priority_accepted(const struct policy *p, struct bpf
 		bpf_setsockopt(ctx, SOL_SOCKET, SO_PRIORITY, &priority, sizeof(priority));
 }
 
+/*
+ * Whether priority_packet() would change nothing: as a socket is born with the priority, most
+ * packets have it. Where policies are nested, the socket may have to be marked all the same.
+ */
+static __always_inline bool priority_has(const struct policy *p, const struct __sk_buff *skb)
+{
+	return !priority_gives(p) || (skb->priority == p->priority && !priority_nested());
+}
+
 /* The floor: whatever the socket or a control message says, the packet carries it. */
 static __always_inline void priority_packet(const struct policy *p, struct bpf_sock *sk,
 					    struct __sk_buff *skb)

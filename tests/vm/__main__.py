@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
 
     action = actions.add_parser("up", parents=[boot], help="start a systemd guest with ssh")
     action.add_argument("--name", required=True)
-    action.add_argument("--timeout", type=float, default=300, help="seconds until it answers")
+    action.add_argument("--timeout", type=float, default=600, help="seconds until it answers")
 
     action = actions.add_parser("down", help="end guests and remove their files")
     action.add_argument("name", nargs="*")

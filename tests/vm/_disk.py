@@ -46,11 +46,9 @@ _MASKED = (
     "podman.service", "podman-auto-update.service", "podman-clean-transient.service",
 )  # fmt: skip
 
-# The addresses are those of qemu's user network; no DHCP client has to start for them.
-_NETWORK = r"""[Unit]
-BindsTo=sys-subsystem-net-devices-eth0.device
-After=sys-subsystem-net-devices-eth0.device
-[Service]
+# The addresses are those of qemu's user network; no DHCP client has to start for them. Nor is udev
+# waited for, which is given up after 90 s, as the initrd has loaded the driver.
+_NETWORK = r"""[Service]
 Type=oneshot
 RemainAfterExit=yes
 ExecStart=/bin/ip address add 10.0.2.15/24 dev eth0

@@ -72,7 +72,7 @@ def output(name: str, command: list[str]) -> None:
 def in_guest(name: str, suite: str, module: str, *arguments: str) -> None:
     """Run a script in a systemd guest, where systemd attaches programs of its own too."""
     guest = Guest("benchmark")
-    up(guest, suite, "", 1024, 300)
+    up(guest, suite, "", 1024)
     try:
         trees = ["-C", str(ROOT), "plugins", "benchmarks", "-C", str(BUILT.parent), BUILT.name]
         packed = subprocess.check_output(["tar", "-c", "--exclude=__pycache__", *trees])

@@ -70,7 +70,7 @@ def demo(suite: str) -> None:
     step(f"A guest with {suite}, and a service in it")
     if GUEST.directory.exists():  # of an earlier demo, with that one's policy
         down(GUEST)
-    up(GUEST, suite, append="", memory=1024, timeout=300)
+    up(GUEST, suite, append="", memory=1024)
     play(SERVICE / "install.yml")
     before = outcomes("ask")
 

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from tests.vm._disk import disk_image
 from tests.vm._errors import VmError
-from tests.vm._guests import Guest, down, guests, up
+from tests.vm._guests import PATIENCE, Guest, down, guests, up
 from tests.vm._initramfs import initramfs_image
 from tests.vm._qemu import say
 from tests.vm._recipes import SUITES
@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
 
     action = actions.add_parser("up", parents=[boot], help="start a systemd guest with ssh")
     action.add_argument("--name", required=True)
-    action.add_argument("--timeout", type=float, default=600, help="seconds until it answers")
+    action.add_argument("--timeout", type=float, default=PATIENCE, help="seconds until it answers")
 
     action = actions.add_parser("down", help="end guests and remove their files")
     action.add_argument("name", nargs="*")

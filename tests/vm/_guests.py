@@ -26,6 +26,8 @@ from tests.vm._run import REPO
 _HOME = REPO / ".vm"
 # No more, since under qemu 7.2's emulation one of two waits for the other for ever after a reboot.
 _CPUS = 1
+PATIENCE = 600.0
+"""Seconds in which a guest answers, however busy the machine is."""
 
 # Key exchange and cipher: what costs least where every instruction is emulated.
 _SSH_CONFIG = """\
@@ -108,7 +110,7 @@ def guests() -> list[Guest]:
     return [Guest(path.name) for path in sorted(_HOME.glob("*/"))]
 
 
-def up(guest: Guest, suite: str, append: str, memory: int, timeout: float) -> None:
+def up(guest: Guest, suite: str, append: str, memory: int, timeout: float = PATIENCE) -> None:
     """Starts the guest unless it runs, and waits until it answers.
 
     `memory` is in MiB, `timeout` in seconds. Raises VmError, and ends the guest if this call

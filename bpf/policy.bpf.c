@@ -40,7 +40,8 @@ int policy_sock_create(struct bpf_sock *ctx)
 
 /* The control that refuses an option, if any does that has not yet. */
 static __always_inline enum control setsockopt_refused(const struct policy *p,
-						       struct bpf_sockopt *ctx)
+						       struct bpf_sockopt *ctx,
+						       enum tos_option option)
 {
 	bool priority = priority_refuses(p, ctx->level, ctx->optname);
 	bool sockopts = sockopts_refuses(p, ctx->level, ctx->optname);
@@ -48,51 +49,54 @@ static __always_inline enum control setsockopt_refused(const struct policy *p,
 	if ((priority || sockopts) && counted_before(p))
 		return CONTROLS;
 	return priority ? CONTROL_PRIORITY :
-	       tos_refuses(p, ctx) ? CONTROL_TOS : sockopts ? CONTROL_SOCKOPTS : CONTROLS;
+	       tos_refuses(p, ctx, option) ? CONTROL_TOS : sockopts ? CONTROL_SOCKOPTS : CONTROLS;
 }
 
 static __always_inline bool setsockopt_refuse(const struct policy *p, struct bpf_sockopt *ctx,
 					      enum control by)
 {
-	__u32 level = ctx->level;
+	__u32 level = ctx->level, name;
 	__s32 value = 0;
 
-	/* Else the compiler reads level and name at once, which the verifier refuses. */
+	/*
+	 * Else the compiler reads level and name at once, or keeps a pointer to one of
+	 * them, which the verifier refuses.
+	 */
 	barrier_var(level);
+	barrier_var(ctx);
+	name = ctx->optname;
 	sockopt_value(ctx, &value);
 	return refuse(p, by, (struct event){ .call = CALL_SETSOCKOPT, .level = level,
-					     .name = ctx->optname, .value = value });
+					     .name = name, .value = value });
 }
 
 SEC("cgroup/setsockopt")
 int policy_setsockopt(struct bpf_sockopt *ctx)
 {
-	const struct policy *p = policy_of(ctx);
-	enum control by;
+	const struct policy *p = bpf_get_local_storage(&policies, 0);
+	enum tos_option option = tos_option(ctx);
+	enum control by = setsockopt_refused(p, ctx, option);
+	bool keeps = option == TOS_IP && priority_gives(p) && ctx->optlen != OPTLEN_HANDLED;
 	__s32 tos;
 
-	if (!p)
-		return ALLOW;
-	if (priority_gives(p) && priority_refuses(p, ctx->level, ctx->optname) &&
-	    !priority_refuses_value(p, ctx))
-		return ALLOW;
-	by = setsockopt_refused(p, ctx);
-	if (by != CONTROLS && setsockopt_refuse(p, ctx, by)) {
-		/* A descendant's program has set it already: 0 is always allowed. */
-		if (ctx->optlen == OPTLEN_HANDLED && tos_is_ip(ctx))
-			tos_set_keeping_priority(ctx, 0);
-		return REFUSE;
+	/* Most options need nothing, in whichever namespace. */
+	if ((by != CONTROLS || keeps) && policy_is_for(p, bpf_get_netns_cookie(ctx))) {
+		if (by == CONTROL_PRIORITY && priority_gives(p) && !priority_refuses_value(p, ctx))
+			return ALLOW;
+		if (by != CONTROLS && setsockopt_refuse(p, ctx, by)) {
+			/* A descendant's program has set it already: 0 is always allowed. */
+			if (ctx->optlen == OPTLEN_HANDLED && option == TOS_IP)
+				tos_set_keeping_priority(ctx, 0);
+			return REFUSE;
+		}
+		if (keeps && sockopt_value(ctx, &tos) && !tos_set_keeping_priority(ctx, tos)) {
+			setsockopt_refuse(p, ctx, CONTROL_PRIORITY);
+			return REFUSE;
+		}
 	}
-	if (!tos_is_ip(ctx) && !tos_is_ipv6(ctx) && ctx->optlen > OPTLEN_SHOWN)
+	if (option == TOS_NEITHER && ctx->optlen > OPTLEN_SHOWN)
 		ctx->optlen = OPTLEN_OWN;
-	if (!priority_gives(p) || !tos_is_ip(ctx) || ctx->optlen == OPTLEN_HANDLED)
-		return ALLOW;
-	if (!sockopt_value(ctx, &tos))
-		return ALLOW;
-	if (tos_set_keeping_priority(ctx, tos))
-		return ALLOW;
-	setsockopt_refuse(p, ctx, CONTROL_PRIORITY);
-	return REFUSE;
+	return ALLOW;
 }
 
 SEC("sockops")

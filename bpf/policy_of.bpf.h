@@ -22,11 +22,17 @@ struct {
 	__type(value, struct policy);
 } policies SEC(".maps");
 
+/* Whether a policy is for the network namespace that has this cookie. */
+static __always_inline bool policy_is_for(const struct policy *p, __u64 netns)
+{
+	return !p->netns || p->netns == netns;
+}
+
 static __always_inline const struct policy *policy_in(__u64 netns)
 {
 	const struct policy *p = bpf_get_local_storage(&policies, 0);
 
-	return !p->netns || p->netns == netns ? p : NULL;
+	return policy_is_for(p, netns) ? p : NULL;
 }
 
 static __always_inline bool governs(const struct policy *p, enum control control)

@@ -25,17 +25,23 @@ static __always_inline bool tos_listed(const struct policy *p, __u32 tos)
 	return !dscp || (p->tos >> dscp & 1);
 }
 
-/* A level's number means something else in another family: 0 is SOL_HCI too. */
-static __always_inline bool tos_is_ip(const struct bpf_sockopt *ctx)
-{
-	return ctx->level == IPPROTO_IP && ctx->optname == IP_TOS &&
-	       (ctx->sk->family == AF_INET || ctx->sk->family == AF_INET6);
-}
+/* Which of the two options this is. */
+enum tos_option {
+	TOS_NEITHER,
+	TOS_IP,
+	TOS_IPV6,
+};
 
-static __always_inline bool tos_is_ipv6(const struct bpf_sockopt *ctx)
+/* A level's number means something else in another family: 0 is SOL_HCI too. */
+static __always_inline enum tos_option tos_option(const struct bpf_sockopt *ctx)
 {
-	return ctx->level == IPPROTO_IPV6 && ctx->optname == IPV6_TCLASS &&
-	       ctx->sk->family == AF_INET6;
+	if (ctx->level == IPPROTO_IP && ctx->optname == IP_TOS &&
+	    (ctx->sk->family == AF_INET || ctx->sk->family == AF_INET6))
+		return TOS_IP;
+	if (ctx->level == IPPROTO_IPV6 && ctx->optname == IPV6_TCLASS &&
+	    ctx->sk->family == AF_INET6)
+		return TOS_IPV6;
+	return TOS_NEITHER;
 }
 
 /*
@@ -56,15 +62,16 @@ static __always_inline bool sockopt_value(struct bpf_sockopt *ctx, __s32 *value)
 	return true;
 }
 
-static __always_inline bool tos_refuses(const struct policy *p, struct bpf_sockopt *ctx)
+static __always_inline bool tos_refuses(const struct policy *p, struct bpf_sockopt *ctx,
+					enum tos_option option)
 {
 	__s32 tos;
 
-	if (!governs(p, CONTROL_TOS) || (!tos_is_ip(ctx) && !tos_is_ipv6(ctx)))
+	if (!governs(p, CONTROL_TOS) || option == TOS_NEITHER)
 		return false;
 	if (!sockopt_value(ctx, &tos))
 		return false;		/* too short: the kernel's own EINVAL */
-	if (tos_is_ipv6(ctx) && (tos <= TCLASS_DEFAULT || tos > TCLASS_MAX))
+	if (option == TOS_IPV6 && (tos <= TCLASS_DEFAULT || tos > TCLASS_MAX))
 		return false;		/* the default, or the kernel's own EINVAL */
 	return !tos_listed(p, tos);
 }

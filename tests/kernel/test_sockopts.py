@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.kernel.conftest import Group
-from tests.kernel.tasks import SO_MARK, outcome, priority, set_priority
+from tests.kernel.tasks import CLONE_NEWNET, SO_MARK, outcome, priority, set_priority, unshare
 
 Make = Callable[..., Group]
 
@@ -110,11 +110,15 @@ def test_a_value_of_any_size_is_held(group: Make) -> None:
     assert found[4] == without[4]
 
 
-def test_a_value_longer_than_a_page_is_taken_from_the_tasks_own_buffer(group: Make) -> None:
-    """A kernel to which the program leaves its one page instead says so, once, in its log."""
+@pytest.mark.parametrize("flags", [0, CLONE_NEWNET], ids=["held", "left alone"])
+def test_a_value_longer_than_a_page_is_taken_from_the_tasks_own_buffer(
+    group: Make, flags: int
+) -> None:
+    """A kernel to which the program leaves its one page instead fails, or says so in its log."""
     made = group("long", priority=6, sockopts={"deny": ["SOL_SOCKET/SO_MARK"]})
 
     def work() -> Any:
+        unshare(flags)  # in a network namespace of its own a task is left alone
         with socket.socket() as sock:
             return outcome(sock.setsockopt, SOL, socket.SO_KEEPALIVE, b"\1" + bytes(8191))
 

@@ -94,11 +94,22 @@ def shipped(built: str = "policy", **altered: Any) -> Shipped:
     return Shipped({**manifest, **altered}, str(folder / f"{built}.bpf.o"))
 
 
+def small(**altered: Any) -> Shipped:
+    """The bundled policy object with the programs that bind_ports takes, so that it loads fast."""
+    names = ("policy_holder", "policy_bind4", "policy_bind6")
+    programs = [each for each in shipped().manifest["programs"] if each[0] in names]
+    return shipped(programs=programs, **altered)
+
+
+_policy_object = shipped
+"""Makes the object of policies that are applied without one."""
+
+
 def apply(
     policies: list[dict[str, Any]], *, check: bool = False, obj: Shipped | None = None, **more: Any
 ) -> dict[str, Any]:
     """What a cgnet_policy task does and returns."""
-    obj = obj or shipped()
+    obj = obj or _policy_object()
     params = {
         "policies": policies, "purge": False, "on_unsupported": "fail", "readers": None,
         "permanent": False, **more,
@@ -199,6 +210,12 @@ def alone() -> Iterator[None]:
     assert everything() == {}
     yield
     clear()
+
+
+@pytest.fixture
+def ports_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a test of which all policies are of bind_ports: the object is small()."""
+    monkeypatch.setitem(globals(), "_policy_object", small)
 
 
 @pytest.fixture(autouse=True, scope="session")

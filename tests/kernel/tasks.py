@@ -32,6 +32,13 @@ PACE = 0.0005
 which is stopped after a tenth of a second by one that looks again."""
 
 
+def enter(procs: str) -> None:
+    """Take this task into a cgroup. Opened as text, the file takes 12 ms in an emulated guest."""
+    fd = os.open(procs, os.O_WRONLY)
+    os.write(fd, b"0")
+    os.close(fd)
+
+
 def inside(procs: str, work: Callable[[], T]) -> T:
     """What `work` returns in a new task of the cgroup whose cgroup.procs is `procs`.
 
@@ -43,8 +50,7 @@ def inside(procs: str, work: Callable[[], T]) -> T:
         status = 1
         try:
             os.close(reader)
-            with open(procs, "w", encoding="ascii") as file:
-                file.write(str(os.getpid()))
+            enter(procs)
             result: tuple[Any, ...]
             try:
                 result = ("returned", work())

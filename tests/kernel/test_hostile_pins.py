@@ -23,7 +23,7 @@ from tests.kernel.readers import ADM, PINS, TTY, VERSION, modes, open_to, storag
 from tests.kernel.seen import everything
 from tests.kernel.tasks import bind
 
-pytestmark = pytest.mark.usefixtures("alone")
+pytestmark = pytest.mark.usefixtures("ports_alone", "alone")
 Make = Callable[..., Group]
 
 TOP = f"{PINS}/policy/{VERSION}"

@@ -20,7 +20,7 @@ import pytest
 from ansible_collections.linux.cgnet.plugins.module_utils._kernel import Kernel
 
 from tests.kernel import tasks
-from tests.kernel.conftest import Group, Shipped, apply, info, shipped
+from tests.kernel.conftest import Group, apply, info, shipped, small
 from tests.kernel.seen import attached, everything, pins
 from tests.kernel.steps import FIRST, STRIDE, before_changes
 from tests.kernel.tasks import Watch, bind, outcome, watching
@@ -54,13 +54,6 @@ def marking() -> list[Any]:
 def courses(watch: Watch) -> list[list[Any]]:
     """Of each value that a look returns, what it was in turn."""
     return [[value for value, _same in itertools.groupby(course)] for course in zip(*watch.seen)]
-
-
-def small(**altered: Any) -> Shipped:
-    """The bundled object with the three programs that bind_ports takes, so that it loads fast."""
-    names = ("policy_holder", "policy_bind4", "policy_bind6")
-    programs = [each for each in shipped().manifest["programs"] if each[0] in names]
-    return shipped(programs=programs, **altered)
 
 
 # What a task sees

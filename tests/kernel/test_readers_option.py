@@ -19,7 +19,7 @@ from ansible_collections.linux.cgnet.plugins.module_utils._errors import (
 )
 
 from tests.kernel import tasks
-from tests.kernel.conftest import MOUNT, Group, apply, info, program, shipped
+from tests.kernel.conftest import MOUNT, Group, apply, info, program, small
 from tests.kernel.readers import (
     ADM,
     BPFFS,
@@ -39,7 +39,7 @@ from tests.kernel.readers import (
 )
 from tests.kernel.seen import everything
 
-pytestmark = pytest.mark.usefixtures("locked_down", "alone")
+pytestmark = pytest.mark.usefixtures("locked_down", "ports_alone", "alone")
 Make = Callable[..., Group]
 
 
@@ -120,7 +120,7 @@ def test_what_somebody_altered_is_mended(group: Make, part: str, mode: int) -> N
 def test_a_newer_version_is_read_by_the_same_group(group: Make, by: str) -> None:
     group("ours", **PORTS)
     apply([], readers="adm")
-    newer = shipped(version=NEWER)
+    newer = small(version=NEWER)
     if by == "cgnet_policy":
         apply([{"cgroup": "ours", **PORTS}], obj=newer)
     else:
@@ -132,7 +132,7 @@ def test_a_newer_version_is_read_by_the_same_group(group: Make, by: str) -> None
 def test_both_versions_are_read_while_there_are_two(group: Make) -> None:
     group("ours", **PORTS)
     group("theirs", **PORTS)
-    apply([{"cgroup": "ours", **PORTS}], obj=shipped(version=NEWER), readers="adm")
+    apply([{"cgroup": "ours", **PORTS}], obj=small(version=NEWER), readers="adm")
     assert member(info)["policies"] == {"ours": {**SHOWN, "version": NEWER}, "theirs": SHOWN}
     apply([], readers="root")
     assert modes() == {".": (0o711, 0)}
@@ -148,7 +148,7 @@ def test_at_no_moment_of_an_upgrade_a_member_misses_a_policy(group: Make) -> Non
 
     with tasks.watching(f"{MOUNT}/cgroup.procs", look) as watch:
         for version in (NEWER, VERSION) * 3:
-            apply([{"cgroup": "ours", **PORTS}], obj=shipped(version=version))
+            apply([{"cgroup": "ours", **PORTS}], obj=small(version=version))
             watch.look()
     assert watch.seen == [{"ours": SHOWN["bind_ports"]}]
 
@@ -180,7 +180,7 @@ def error(kind: type[CgnetError], readers: object, check: bool = False) -> str:
     """The words of the one error of a task with a policy, after which nothing is changed."""
     before = everything(), modes()
     with pytest.raises(CgnetError) as raised:
-        apply([{"cgroup": "ours", "tos": []}], readers=readers, check=check)
+        apply([{"cgroup": "ours", "bind_ports": {"tcp": []}}], readers=readers, check=check)
     assert raised.type is kind
     assert (everything(), modes()) == before
     return str(raised.value)

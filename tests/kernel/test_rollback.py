@@ -22,7 +22,16 @@ from ansible_collections.linux.cgnet.plugins.module_utils._kernel import Kernel
 from ansible_collections.linux.cgnet.plugins.module_utils._model import Observed
 
 from tests.kernel import tasks
-from tests.kernel.conftest import MOUNT, Group, Shipped, apply, break_link, info, raw_xmit, shipped
+from tests.kernel.conftest import (
+    MOUNT,
+    Group,
+    apply,
+    break_link,
+    info,
+    raw_xmit,
+    shipped,
+    small,
+)
 from tests.kernel.seen import attached, everything
 from tests.kernel.steps import FIRST, OF_FILES, STRIDE, before_changes
 from tests.kernel.tasks import bind, outcome
@@ -41,13 +50,6 @@ SIDE: Policies = [
     {"cgroup": "ours", "state": "absent"},
     {"cgroup": "theirs", "bind_ports": {"tcp": [1000]}, "tos": [], "priority": 6},
 ]
-
-
-def small(**altered: Any) -> Shipped:
-    """The bundled object with the programs that bind_ports takes, so that it loads fast."""
-    names = ("policy_holder", "policy_bind4", "policy_bind6")
-    programs = [each for each in shipped().manifest["programs"] if each[0] in names]
-    return shipped(programs=programs, **altered)
 
 
 CHANGES = {

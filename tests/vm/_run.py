@@ -22,6 +22,7 @@ from tests.vm._initramfs import initramfs_image
 REPO = Path(__file__).resolve().parents[2]
 _COLLECTION = PurePosixPath("cgnet/ansible_collections/linux/cgnet")
 _JOB = PurePosixPath("cgnet/job")
+_PACKAGES = PurePosixPath("usr/lib/python3/dist-packages")
 _BUILT = ("plugins/objects", ".build/test-objects")
 # What counts for each CPU, or is seen from another, needs two.
 _CPUS = 2
@@ -63,6 +64,9 @@ def _write_overlay(job: Job, stream: IO[bytes]) -> None:
         writer.add_file(guest.relative_to("/"), host.resolve())
     init = Path(__file__).with_name("init.sh").read_bytes()
     writer.add_bytes(PurePosixPath("init"), 0o100755, init)
+    # For the runtime, which is a zip of sources.
+    writer.add_file(_PACKAGES / "zipcache.py", Path(__file__).with_name("zipcache.py"))
+    writer.add_bytes(_PACKAGES / "zipcache.pth", 0o100644, b"import zipcache\n")
     columns = shutil.get_terminal_size().columns
     term = os.environ.get("TERM", "dumb") if sys.stdout.isatty() else "dumb"
     script = (

@@ -41,10 +41,9 @@ int policy_sock_create(struct bpf_sock *ctx)
 /* The control that refuses an option, if any does that has not yet. */
 static __always_inline enum control setsockopt_refused(const struct policy *p,
 						       struct bpf_sockopt *ctx,
-						       enum tos_option option)
+						       enum tos_option option, bool sockopts)
 {
 	bool priority = priority_refuses(p, ctx->level, ctx->optname);
-	bool sockopts = sockopts_refuses(p, ctx->level, ctx->optname);
 
 	if ((priority || sockopts) && counted_before(p))
 		return CONTROLS;
@@ -74,8 +73,10 @@ SEC("cgroup/setsockopt")
 int policy_setsockopt(struct bpf_sockopt *ctx)
 {
 	const struct policy *p = bpf_get_local_storage(&policies, 0);
+	/* First, since the verifier goes through the list once for each way to come there. */
+	bool sockopts = sockopts_refuses(p, ctx->level, ctx->optname);
 	enum tos_option option = tos_option(ctx);
-	enum control by = setsockopt_refused(p, ctx, option);
+	enum control by = setsockopt_refused(p, ctx, option, sockopts);
 	bool keeps = option == TOS_IP && priority_gives(p) && ctx->optlen != OPTLEN_HANDLED;
 	__s32 tos;
 

@@ -174,7 +174,7 @@ def main() -> None:
     with cgroups(names) as paths, nft(), slice_of_systemd() as slices:
         chosen = [name for name in names if name[5:] not in policies or name[5:] in sets]
         attached = {**{name: paths[name] for name in chosen[1:]}, **slices}
-        # As what is attached is measured: after a sample the kernel frees the sockets of that.
+        # As what is attached is: a sample pays for the sockets of the one before, freed meanwhile.
         company = {f"beside_{name}": paths[name] for name in chosen[1:6]}
         for _turn in range(int(turns)):
             samples.take({"settling": paths["none"]})  # after all was detached the kernel frees it

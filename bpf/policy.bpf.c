@@ -95,7 +95,9 @@ int policy_setsockopt(struct bpf_sockopt *ctx)
 			return REFUSE;
 		}
 	}
-	if (option == TOS_NEITHER && ctx->optlen > OPTLEN_SHOWN)
+	/* A class that is governed must be the one that has been looked at. */
+	if (ctx->optlen > OPTLEN_SHOWN &&
+	    (option == TOS_NEITHER || !policy_is_for(p, bpf_get_netns_cookie(ctx))))
 		ctx->optlen = OPTLEN_OWN;
 	return ALLOW;
 }

@@ -129,8 +129,7 @@ def into_a_cgroup_below() -> None:
     with open("/proc/self/cgroup", encoding="ascii") as file:
         below = Group(file.read().rstrip().split("::/")[1] + "/below")
     os.makedirs(below.directory, exist_ok=True)
-    with open(below.procs, "w", encoding="ascii") as procs:
-        procs.write("0")
+    tasks.enter(below.procs)
 
 
 PLACES: dict[str, Callable[[], None]] = {

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import select
 import socket
 import struct
@@ -235,9 +234,3 @@ def made_in(group: Group, make: Callable[[], list[socket.socket]]) -> list[socke
         shapes = group.run(work)  # AF_ALG does not tell it by its descriptor
         _data, fds, _flags, _from = socket.recv_fds(here, 1, 8)
     return [socket.socket(*shape, fd) for shape, fd in zip(shapes, fds, strict=True)]
-
-
-def enter(group: Group) -> None:
-    """Move this task into a cgroup."""
-    with open(group.procs, "w", encoding="ascii") as procs:
-        procs.write(str(os.getpid()))

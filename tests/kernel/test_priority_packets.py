@@ -33,7 +33,6 @@ from tests.kernel.sends import (
     WAYS,
     Control,
     by_every_way,
-    enter,
     made_in,
     mark,
     receiver,
@@ -255,7 +254,7 @@ def test_a_task_that_moves_leaves_its_sockets_behind(two: Two, left: Taken) -> N
     def work() -> None:
         made = []
         for where in (ours, other, ours):
-            enter(where)
+            tasks.enter(where.procs)
             made.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
             for sock in made:
                 sock.sendto(b"x", (V4, 9))

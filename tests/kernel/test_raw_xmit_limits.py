@@ -30,7 +30,7 @@ from tests.kernel.raw import (
     rx_ring,
     sniffer,
 )
-from tests.kernel.tasks import ended, eventually, outcome, start
+from tests.kernel.tasks import ended, enter, eventually, outcome, start
 from tests.kernel.uring import SETUP_SQPOLL, Message, Op, ring, syscall
 
 Make = Callable[..., Group]
@@ -73,8 +73,7 @@ def waiting(where: Group, number: int, work: Callable[[], Any]) -> Iterator[Wait
     reader, writer = os.pipe()
 
     def task() -> None:
-        with open(where.procs, "w", encoding="ascii") as procs:
-            procs.write("0")
+        enter(where.procs)
         result = work()
         with open(writer, "wb") as out:
             pickle.dump(result, out)

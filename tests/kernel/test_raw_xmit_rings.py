@@ -28,7 +28,7 @@ from tests.kernel.raw import (
     TX_RING,
 )
 from tests.kernel.seen import attached, everything
-from tests.kernel.tasks import ended, start, unshare
+from tests.kernel.tasks import ended, enter, start, unshare
 
 pytestmark = pytest.mark.usefixtures("alone")
 
@@ -43,8 +43,7 @@ def holding(where: Group, make: Callable[[], object]) -> Iterator[int]:
     ready, go = os.pipe(), os.pipe()
 
     def task() -> None:
-        with open(where.procs, "w", encoding="ascii") as procs:
-            procs.write("0")
+        enter(where.procs)
         held = make()
         os.close(go[1])
         os.write(ready[1], b"x")

@@ -20,7 +20,7 @@ from tests.kernel import compat
 from tests.kernel.compat import Call, Low, SocketCall, int80
 from tests.kernel.conftest import Group
 from tests.kernel.raw import OWN, PAYLOAD, Pair, deliver, frame, held, sniffer
-from tests.kernel.tasks import outcome
+from tests.kernel.tasks import enter, outcome
 from tests.kernel.uring import RECV_MULTISHOT, SETUP_SQPOLL, Message, Op, Sqe, ring, syscall
 
 Make = Callable[..., Group]
@@ -275,8 +275,7 @@ def test_a_ring_that_comes_along_reads_nothing(pair: Pair, by: str) -> None:
                 return PAYLOAD in data.raw
 
             found = [outcome(peek)]
-            with open(ours.procs, "w", encoding="ascii") as procs:
-                procs.write("0")
+            enter(ours.procs)
             return [*found, outcome(peek)]
 
     assert other.run(work) == [True, "EPERM"]

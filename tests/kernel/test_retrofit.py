@@ -87,8 +87,7 @@ def test_a_conversation_goes_on_with_it(ours: Group, left: Taken, flow: str) -> 
     go, done = os.pipe(), os.pipe()
 
     def task() -> None:
-        with open(ours.procs, "w", encoding="ascii") as procs:
-            procs.write("0")
+        tasks.enter(ours.procs)
         with FLOWS[flow][0]() as send:
             send()
             for step in range(2):

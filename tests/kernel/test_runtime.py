@@ -133,7 +133,7 @@ def test_a_container_is_held_in_its_own_network_namespace(group: Make, etc: Path
     def created() -> None:
         """A container's first process, which waits until its hooks are done."""
         os.close(writer)
-        Path(ours.procs).write_text("0")
+        tasks.enter(ours.procs)
         os.write(ready[1], b"x")
         os.read(reader, 1)
 

@@ -110,9 +110,17 @@ def test_a_value_of_any_size_is_held(group: Make) -> None:
     assert found[4] == without[4]
 
 
-@pytest.mark.parametrize("flags", [0, CLONE_NEWNET], ids=["held", "left alone"])
+@pytest.mark.parametrize(
+    ("flags", "option"),
+    [
+        (0, (SOL, socket.SO_KEEPALIVE)),
+        (CLONE_NEWNET, (SOL, socket.SO_KEEPALIVE)),
+        (CLONE_NEWNET, (socket.IPPROTO_IP, socket.IP_TOS)),
+    ],
+    ids=["held", "left alone", "left alone, of tos"],
+)
 def test_a_value_longer_than_a_page_is_taken_from_the_tasks_own_buffer(
-    group: Make, flags: int
+    group: Make, flags: int, option: tuple[int, int]
 ) -> None:
     """A kernel to which the program leaves its one page instead fails, or says so in its log."""
     made = group("long", priority=6, sockopts={"deny": ["SOL_SOCKET/SO_MARK"]})
@@ -120,7 +128,7 @@ def test_a_value_longer_than_a_page_is_taken_from_the_tasks_own_buffer(
     def work() -> Any:
         unshare(flags)  # in a network namespace of its own a task is left alone
         with socket.socket() as sock:
-            return outcome(sock.setsockopt, SOL, socket.SO_KEEPALIVE, b"\1" + bytes(8191))
+            return outcome(sock.setsockopt, *option, b"\1" + bytes(8191))
 
     assert made.run(work) == "ok"
     kmsg = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)

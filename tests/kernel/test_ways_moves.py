@@ -18,8 +18,8 @@ import pytest
 from tests.kernel import ways
 from tests.kernel.conftest import Group, apply, groups
 from tests.kernel.packets import Taken, priorities
-from tests.kernel.sends import V4, V6, enter, made_in
-from tests.kernel.tasks import outcome, priority
+from tests.kernel.sends import V4, V6, made_in
+from tests.kernel.tasks import enter, outcome, priority
 from tests.kernel.test_netns import elsewhere
 from tests.kernel.test_netns_packets import setns
 from tests.kernel.ways import (
@@ -59,7 +59,7 @@ def own(above: Group) -> Group:
     """A cgroup that a task makes below its own, and enters."""
     below = Group(f"{above.path}/own")
     os.mkdir(below.directory)
-    enter(below)
+    enter(below.procs)
     return below
 
 
@@ -75,10 +75,10 @@ def test_a_task_is_held_in_a_cgroup_of_its_own_and_back(ours: Group, left: Taken
             found = [fresh(), uses(early)]
             early.close()
             with made() as inner:
-                enter(ours)
+                enter(ours.procs)
                 found.append(uses(inner))
             found.append(fresh())
-            enter(below)
+            enter(below.procs)
             return [*found, uses(late)]
 
     held = expected(True, True)
@@ -92,7 +92,7 @@ def test_a_socket_from_a_cgroup_that_was_removed_is_held_by_the_one_above(
     def work() -> dict[str, Any]:
         below = own(ours)
         with made() as sock:
-            enter(ours)
+            enter(ours.procs)
             os.rmdir(below.directory)
             return uses(sock)
 
@@ -109,7 +109,7 @@ def test_what_is_declared_later_holds_a_socket_from_a_cgroup_that_was_removed(
     def work() -> list[dict[str, Any]]:
         below = own(ours)
         with made() as early, made() as sock, made() as late:
-            enter(ours)
+            enter(ours.procs)
             os.rmdir(below.directory)
             found = [uses(early)]
             early.close()
@@ -147,9 +147,9 @@ def test_a_task_that_moves_brings_its_sockets_and_finds_the_options_of_the_new_c
     other = group("outside/other", **{**POLICY, "priority": NEAR, "sockopts": {"deny": []}})
 
     def work(first: Group, second: Group) -> list[Any]:
-        enter(first)
+        enter(first.procs)
         with made() as sock:
-            enter(second)
+            enter(second.procs)
             found = [priority(sock), uses(sock)]
         return [*found, fresh()]
 
@@ -170,9 +170,9 @@ def test_a_task_that_comes_in_brings_sockets_that_only_options_are_held_of(
     for first, second in ((free, ours), (ours, free), (ours, ours)):
 
         def work(first: Group = first, second: Group = second) -> dict[str, Any]:
-            enter(first)
+            enter(first.procs)
             with made() as sock:
-                enter(second)
+                enter(second.procs)
                 return uses(sock)
 
         held = first == ours, second == ours

@@ -18,8 +18,7 @@ from tests.kernel import tasks, ways
 from tests.kernel.conftest import MOUNT, Group, groups
 from tests.kernel.packets import Taken
 from tests.kernel.raw import CLONE_NEWUSER, into_a_user_namespace
-from tests.kernel.sends import enter
-from tests.kernel.tasks import outcome
+from tests.kernel.tasks import enter, outcome
 from tests.kernel.uring import syscall
 from tests.kernel.ways import (
     FREE,
@@ -156,7 +155,7 @@ def test_what_outlives_the_task_that_started_it_is_held(two: Two, left: Taken) -
     gone, lives = os.pipe()
 
     def begin() -> None:
-        enter(ours)
+        enter(ours.procs)
         if os.fork() == 0:
             os.close(lives)
             os.read(gone, 1)
@@ -205,7 +204,7 @@ def test_a_task_that_is_born_in_a_cgroup_is_held_from_its_first_call(two: Two, l
 
 def leaving(to: Group) -> list[Any]:
     """The outcome of each way into another cgroup."""
-    return [outcome(enter, to), outcome(lambda: born_in(to, lambda: "born"))]
+    return [outcome(enter, to.procs), outcome(lambda: born_in(to, lambda: "born"))]
 
 
 def test_a_task_leaves_its_cgroup_where_it_may_write_to_another(two: Two, left: Taken) -> None:
@@ -215,7 +214,7 @@ def test_a_task_leaves_its_cgroup_where_it_may_write_to_another(two: Two, left: 
     assert ways.sent_with(left()) == {MINE}
 
     def work() -> dict[str, Any]:
-        enter(free)
+        enter(free.procs)
         return fresh()
 
     assert ours.run(work) == FREE
@@ -250,6 +249,6 @@ def test_a_cgroup_namespace_hides_the_way_out(two: Two) -> None:
         assert libc.mount(b"cgroup2", MOUNT.encode(), b"cgroup2", flags, none) == 0
         with open("/proc/self/cgroup", encoding="ascii") as file:
             seen = file.read()
-        return [seen, os.path.exists(f"{MOUNT}/outside"), outcome(enter, Group("")), fresh()]
+        return [seen, os.path.exists(f"{MOUNT}/outside"), outcome(enter, Group("").procs), fresh()]
 
     assert ours.run(work) == ["0::/\n", False, "ok", HELD]
